@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# The front door. Every target sets up what it needs the first time, says which
+# step runs, and names the log when something fails. "make help" lists them all;
+# the kernel's own build reads Kbuild, not this file.
+
+.DEFAULT_GOAL := module
+.PHONY: module demo test shell vm clean help
+
+# What these variables say goes on as typed: no $ in it means anything to make.
+given := RUN DIR MODULE MODARGS CPUS MEM ICOUNT ACCEL TIMEOUT PACKAGES KVER KDIR ONLY TEST
+define as_typed
+override $(1) := $$(value $(1))
+export $(1)
+endef
+$(foreach v,$(given),$(if $(filter-out undefined,$(origin $(v))),$(eval $(call as_typed,$(v)))))
+
+# They do not reach the makes below by any other way.
+unexport MAKEFLAGS
+
+module:
+	@tests/vm/module
+
+demo:
+	@tests/demo/run
+
+test:
+	@tests/run
+
+shell:
+	@SHELL_ON=1 tests/vm/vm
+
+vm:
+	@tests/vm/vm
+
+clean:
+	@rm -rf build dlm_device.ko *.o .*.o .*.cmd *.mod *.mod.c modules.order Module.symvers .module-common.o .tmp_* tests/host/target
+
+help:
+	@sed -n 's/^| \{0,1\}//p' tests/vm/help.txt
