@@ -1,0 +1,280 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Finding things by name: a hash table that grows and shrinks one bucket at a time.
+//!
+//! Linear hashing: with every insertion at most one bucket is split, with every removal at most
+//! two are merged, so no operation ever pays for a rehash of the whole table, however large it is,
+//! and the memory of the buckets follows the number of entries in both directions. The hash comes
+//! from the caller, keyed, so that programs cannot choose names that meet in one bucket.
+
+use crate::slab::{
+    Slab,
+    NONE, //
+};
+use kernel::prelude::*;
+
+/// Buckets that are allocated together.
+const SEGMENT: usize = 64;
+
+/// What the directory keeps in each entry.
+#[derive(Clone, Copy)]
+pub(crate) struct Place {
+    hash: u32,
+    /// The next entry in the same bucket.
+    next: u32,
+}
+
+impl Place {
+    pub(crate) const fn new(hash: u32) -> Self {
+        Place { hash, next: NONE }
+    }
+}
+
+/// Something that has a name.
+pub(crate) trait Named {
+    fn name(&self) -> &[u8];
+    fn place(&self) -> &Place;
+    fn place_mut(&mut self) -> &mut Place;
+}
+
+/// A slab of named entries, with the buckets that lead to them.
+pub(crate) struct Directory<T> {
+    entries: Slab<T>,
+    segments: KVVec<KVec<u32>>,
+    buckets: u32,
+}
+
+impl<T: Named> Directory<T> {
+    pub(crate) const fn new() -> Self {
+        Directory {
+            entries: Slab::new(),
+            segments: KVVec::new(),
+            buckets: 0,
+        }
+    }
+
+    pub(crate) fn find(&self, hash: u32, name: &[u8]) -> Option<u32> {
+        if self.buckets == 0 {
+            return None;
+        }
+        let mut at = *self.bucket(self.bucket_of(hash));
+        while at != NONE {
+            let entry = &self.entries[at];
+            if entry.place().hash == hash && entry.name() == name {
+                return Some(at);
+            }
+            at = entry.place().next;
+        }
+        None
+    }
+
+    /// Adds an entry whose name must not be there yet. `ENOMEM`: nothing has changed.
+    pub(crate) fn insert(&mut self, entry: T) -> Result<u32> {
+        if self.entries.len() >= self.buckets {
+            self.split()?;
+        }
+        let hash = entry.place().hash;
+        let index = self.entries.insert(entry, NONE)?;
+        self.link(index, self.bucket_of(hash));
+        Ok(index)
+    }
+
+    pub(crate) fn remove(&mut self, index: u32) -> Option<T> {
+        let hash = self.entries.get(index)?.place().hash;
+        self.unlink(index, self.bucket_of(hash));
+        let entry = self.entries.remove(index);
+        for _ in 0..2 {
+            if self.buckets > SEGMENT as u32 && self.entries.len() < self.buckets / 2 {
+                self.merge();
+            }
+        }
+        entry
+    }
+
+    /// With `buckets` buckets, those below the largest power of two not above it are addressed by
+    /// one bit less, unless they have been split already.
+    fn bucket_of(&self, hash: u32) -> u32 {
+        let mask = self.buckets.next_power_of_two() - 1;
+        let bucket = hash & mask;
+        if bucket < self.buckets {
+            bucket
+        } else {
+            hash & (mask >> 1)
+        }
+    }
+
+    fn bucket(&self, number: u32) -> &u32 {
+        &self.segments[number as usize / SEGMENT][number as usize % SEGMENT]
+    }
+
+    fn bucket_mut(&mut self, number: u32) -> &mut u32 {
+        &mut self.segments[number as usize / SEGMENT][number as usize % SEGMENT]
+    }
+
+    fn link(&mut self, index: u32, bucket: u32) {
+        let head = self.bucket_mut(bucket);
+        let next = core::mem::replace(head, index);
+        self.entries[index].place_mut().next = next;
+    }
+
+    fn unlink(&mut self, index: u32, bucket: u32) {
+        let next = self.entries[index].place().next;
+        let mut at = *self.bucket(bucket);
+        if at == index {
+            *self.bucket_mut(bucket) = next;
+            return;
+        }
+        while at != NONE {
+            let place = self.entries[at].place_mut();
+            if place.next == index {
+                place.next = next;
+                return;
+            }
+            at = place.next;
+        }
+    }
+
+    /// Adds a bucket, and moves to it what now belongs there.
+    fn split(&mut self) -> Result {
+        let new = self.buckets;
+        if new as usize == self.segments.len() * SEGMENT {
+            let segment = KVec::from_elem(NONE, SEGMENT, GFP_KERNEL_ACCOUNT)?;
+            self.segments.push(segment, GFP_KERNEL_ACCOUNT)?;
+        }
+        self.buckets = new + 1;
+        if new > 0 {
+            self.redistribute(sibling(new));
+        }
+        Ok(())
+    }
+
+    /// Takes away the last bucket, and moves what it had to where it belongs now.
+    fn merge(&mut self) {
+        let last = self.buckets - 1;
+        let mut at = core::mem::replace(self.bucket_mut(last), NONE);
+        self.buckets = last;
+        while at != NONE {
+            let next = self.entries[at].place().next;
+            self.link(at, sibling(last));
+            at = next;
+        }
+        if last as usize % SEGMENT == 0 {
+            self.segments.pop();
+        }
+    }
+
+    fn redistribute(&mut self, from: u32) {
+        let mut at = core::mem::replace(self.bucket_mut(from), NONE);
+        while at != NONE {
+            let Place { hash, next } = *self.entries[at].place();
+            self.link(at, self.bucket_of(hash));
+            at = next;
+        }
+    }
+}
+
+/// The bucket that a bucket was split from: the same number without its highest bit.
+fn sibling(bucket: u32) -> u32 {
+    bucket & !(1 << bucket.ilog2())
+}
+
+impl<T> core::ops::Index<u32> for Directory<T> {
+    type Output = T;
+
+    fn index(&self, index: u32) -> &T {
+        &self.entries[index]
+    }
+}
+
+impl<T> core::ops::IndexMut<u32> for Directory<T> {
+    fn index_mut(&mut self, index: u32) -> &mut T {
+        &mut self.entries[index]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Entry {
+        place: Place,
+        name: Vec<u8>,
+    }
+
+    impl Named for Entry {
+        fn name(&self) -> &[u8] {
+            &self.name
+        }
+
+        fn place(&self) -> &Place {
+            &self.place
+        }
+
+        fn place_mut(&mut self) -> &mut Place {
+            &mut self.place
+        }
+    }
+
+    /// Poor on purpose: the low bits repeat, so buckets are uneven.
+    fn hash(n: u32) -> u32 {
+        n.wrapping_mul(0x9e37_79b1) >> 7
+    }
+
+    fn entry(n: u32) -> Entry {
+        Entry {
+            place: Place::new(hash(n)),
+            name: n.to_string().into_bytes(),
+        }
+    }
+
+    fn find(directory: &Directory<Entry>, n: u32) -> Option<u32> {
+        directory.find(hash(n), n.to_string().as_bytes())
+    }
+
+    #[test]
+    fn everything_is_found_at_every_size() {
+        let mut directory = Directory::new();
+        let mut indices = Vec::new();
+        for n in 0..2000 {
+            assert_eq!(find(&directory, n), None);
+            indices.push(directory.insert(entry(n)).unwrap());
+            assert_eq!(find(&directory, n), Some(indices[n as usize]));
+            assert_eq!(find(&directory, n / 2), Some(indices[n as usize / 2]));
+        }
+        for n in 0..2000 {
+            assert_eq!(directory.remove(indices[n as usize]).unwrap().name, entry(n).name);
+            assert_eq!(find(&directory, n), None);
+            let later = n + (1999 - n) / 2;
+            assert_eq!(find(&directory, later).is_some(), later != n);
+        }
+    }
+
+    #[test]
+    fn buckets_follow_the_entries() {
+        let mut directory = Directory::new();
+        let all: Vec<u32> = (0..5000)
+            .map(|n| directory.insert(entry(n)).unwrap())
+            .collect();
+        assert_eq!(directory.buckets, 5000);
+        for index in all {
+            directory.remove(index);
+        }
+        assert_eq!(directory.segments.len(), 1);
+    }
+
+    #[test]
+    fn equal_hashes_are_told_apart() {
+        let mut directory = Directory::new();
+        let twin = |name: &[u8]| Entry {
+            place: Place::new(7),
+            name: name.to_vec(),
+        };
+        let a = directory.insert(twin(b"a")).unwrap();
+        let b = directory.insert(twin(b"b\0")).unwrap();
+        assert_eq!(directory.find(7, b"a"), Some(a));
+        assert_eq!(directory.find(7, b"b\0"), Some(b));
+        assert_eq!(directory.find(7, b"b"), None);
+        directory.remove(a);
+        assert_eq!(directory.find(7, b"b\0"), Some(b));
+    }
+}

@@ -1,0 +1,306 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! dlm_device: a lock manager, offered to programs through files.
+//!
+//! One misc device controls (`/dev/dlm-control`: creates and removes lockspaces), one is there
+//! because daemons open it (`/dev/dlm-monitor`), and each lockspace has its own
+//! (`/dev/dlm_<lockspace>`): `write()` asks for locks, `poll()` says when there is something to
+//! hear, `read()` hears it. The interface is that of `include/uapi/linux/dlm_device.h`.
+//!
+//! A request goes one way through the rooms, and what comes of it comes back as a record:
+//!
+//! ```text
+//! write -> wire -> lockspace -> lock_table -> callbacks -> wire -> read
+//! ```
+
+mod callbacks;
+mod directory;
+mod kernel_edge;
+mod list;
+mod lock_table;
+mod lockspace;
+mod slab;
+mod terms;
+mod wire;
+
+use crate::{
+    kernel_edge::{
+        data,
+        is_administrator,
+        is_nonblocking,
+        Device,
+        Registration, //
+    },
+    lockspace::{
+        Door,
+        Lockspace,
+        OpenFile, //
+    },
+    wire::Request,
+};
+use kernel::{
+    fs::{
+        File,
+        Kiocb, //
+    },
+    iov::{
+        IovIterDest,
+        IovIterSource, //
+    },
+    miscdevice::{
+        MiscDevice,
+        MiscDeviceRegistration, //
+    },
+    prelude::*,
+    str::{
+        BStr,
+        CString, //
+    },
+    sync::{
+        poll::PollTable,
+        Arc, //
+    },
+};
+
+module! {
+    type: DlmDevice,
+    name: "dlm_device",
+    authors: ["The dlm_device developers"],
+    description: "Lock manager for local programs, with the interface of the DLM",
+    license: "GPL",
+}
+
+/// All lockspaces, each reachable through its device.
+type Registry = lockspace::Registry<LockspaceDoor>;
+
+/// The module: while it is loaded, the devices that are always there.
+#[pin_data]
+struct DlmDevice {
+    // In this order they go: no new lockspace, then those that are left.
+    #[pin]
+    _control: Registration<ControlDevice>,
+    #[pin]
+    _monitor: Registration<MonitorDevice>,
+}
+
+impl kernel::InPlaceModule for DlmDevice {
+    fn init(_module: &'static ThisModule) -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            _control <- Registration::new(device_name(b"dlm-control")?, Registry::new()?),
+            _monitor <- Registration::new(device_name(b"dlm-monitor")?, ()),
+            _: {
+                let [major, minor, patch] = wire::VERSION;
+                let shards = 1 << lockspace::shard_bits();
+                pr_info!("version {major}.{minor}.{patch}, {shards} shards a lockspace\n");
+            },
+        })
+    }
+}
+
+fn device_name(name: &[u8]) -> Result<CString> {
+    CString::try_from_fmt(fmt!("{}", BStr::from_bytes(name)))
+}
+
+/// Reads a request from a `write()`. `EINVAL` for its size, `EFAULT`.
+fn read_request(source: &mut IovIterSource<'_>, buffer: &mut [u8]) -> Result<usize> {
+    let length = source.len();
+    let bytes = buffer.get_mut(..length).ok_or(EINVAL)?;
+    if source.copy_from_iter(bytes) != length {
+        return Err(EFAULT);
+    }
+    Ok(length)
+}
+
+/// Answers a read of exactly as many bytes as a version takes.
+fn write_version(destination: &mut IovIterDest<'_>) -> Result<usize> {
+    write_all(destination, &wire::version())
+}
+
+fn write_all(destination: &mut IovIterDest<'_>, bytes: &[u8]) -> Result<usize> {
+    if destination.copy_to_iter(bytes) != bytes.len() {
+        return Err(EFAULT);
+    }
+    Ok(bytes.len())
+}
+
+/// `/dev/dlm-control`.
+struct ControlDevice {
+    registry: Arc<Registry>,
+}
+
+#[vtable]
+impl MiscDevice for ControlDevice {
+    type Ptr = KBox<Self>;
+
+    fn open(_file: &File, misc: &MiscDeviceRegistration<Self>) -> Result<KBox<Self>> {
+        let registry = data(misc).clone();
+        Ok(KBox::new(ControlDevice { registry }, GFP_KERNEL_ACCOUNT)?)
+    }
+
+    fn read_iter(_kiocb: Kiocb<'_, Self::Ptr>, iov: &mut IovIterDest<'_>) -> Result<usize> {
+        if iov.len() != wire::VERSION_LEN {
+            return Err(EINVAL);
+        }
+        write_version(iov)
+    }
+
+    fn write_iter(kiocb: Kiocb<'_, Self::Ptr>, iov: &mut IovIterSource<'_>) -> Result<usize> {
+        let mut buffer = [0; wire::REQUEST_MAX];
+        let length = read_request(iov, &mut buffer)?;
+        let request = Request::parse(buffer.get(..length).ok_or(EINVAL)?)?;
+        kiocb.file().carry_out(request)
+    }
+}
+
+impl Device for ControlDevice {
+    type Data = Arc<Registry>;
+
+    const POLLS: bool = false;
+}
+
+impl ControlDevice {
+    fn carry_out(&self, request: Request<'_>) -> Result<usize> {
+        match request {
+            Request::CreateLockspace { flags, name } => {
+                check_administrator()?;
+                let exclusive = flags & wire::SPACE_NEWEXCL != 0;
+                Ok(self.registry.create(name, exclusive)? as usize)
+            }
+            Request::RemoveLockspace { flags, minor } => {
+                check_administrator()?;
+                let force = flags & wire::SPACE_FORCEFREE != 0;
+                self.registry.remove(minor, force)?;
+                Ok(0)
+            }
+            _ => Err(EINVAL),
+        }
+    }
+}
+
+fn check_administrator() -> Result {
+    if is_administrator() {
+        Ok(())
+    } else {
+        Err(EPERM)
+    }
+}
+
+/// `/dev/dlm-monitor`: nothing but opening and closing.
+struct MonitorDevice;
+
+#[vtable]
+impl MiscDevice for MonitorDevice {
+    type Ptr = KBox<Self>;
+
+    fn open(_file: &File, _misc: &MiscDeviceRegistration<Self>) -> Result<KBox<Self>> {
+        Ok(KBox::new(MonitorDevice, GFP_KERNEL)?)
+    }
+}
+
+impl Device for MonitorDevice {
+    type Data = ();
+
+    const POLLS: bool = false;
+}
+
+/// `/dev/dlm_<lockspace>`.
+struct LockspaceDevice {
+    file: OpenFile,
+}
+
+/// The device of a lockspace, as long as the lockspace exists.
+struct LockspaceDoor(Pin<KBox<Registration<LockspaceDevice>>>);
+
+impl Door for LockspaceDoor {
+    fn open(name: &[u8], lockspace: Arc<Lockspace>) -> Result<Self> {
+        let name = CString::try_from_fmt(fmt!("dlm_{}", BStr::from_bytes(name)))?;
+        let device = KBox::try_pin_init(Registration::new(name, lockspace), GFP_KERNEL_ACCOUNT)?;
+        Ok(LockspaceDoor(device))
+    }
+
+    fn number(&self) -> u32 {
+        self.0.minor()
+    }
+}
+
+#[vtable]
+impl MiscDevice for LockspaceDevice {
+    type Ptr = KBox<Self>;
+
+    fn open(_file: &File, misc: &MiscDeviceRegistration<Self>) -> Result<KBox<Self>> {
+        let file = data(misc).open()?;
+        Ok(KBox::new(LockspaceDevice { file }, GFP_KERNEL_ACCOUNT)?)
+    }
+
+    fn read_iter(kiocb: Kiocb<'_, Self::Ptr>, iov: &mut IovIterDest<'_>) -> Result<usize> {
+        let room = iov.len();
+        if room == wire::VERSION_LEN {
+            return write_version(iov);
+        }
+        if room < wire::RECORD_MIN {
+            return Err(EINVAL);
+        }
+        let queue = kiocb.file().file.queue();
+        let taken = queue.take(room, !is_nonblocking(&kiocb))?;
+        match write_all(iov, taken.record.encode().bytes()) {
+            Ok(length) => {
+                queue.told(taken);
+                Ok(length)
+            }
+            Err(error) => {
+                queue.untold(taken);
+                Err(error)
+            }
+        }
+    }
+
+    fn write_iter(kiocb: Kiocb<'_, Self::Ptr>, iov: &mut IovIterSource<'_>) -> Result<usize> {
+        let mut buffer = [0; wire::REQUEST_MAX];
+        let length = read_request(iov, &mut buffer)?;
+        let request = Request::parse(buffer.get(..length).ok_or(EINVAL)?)?;
+        kiocb.file().carry_out(request)
+    }
+}
+
+impl Device for LockspaceDevice {
+    type Data = Arc<Lockspace>;
+
+    const POLLS: bool = true;
+
+    fn poll(device: &Self, file: &File, table: PollTable<'_>) -> u32 {
+        device.file.queue().poll(file, table)
+    }
+}
+
+impl LockspaceDevice {
+    /// Returns what `write()` does: a new lock's id, or 0.
+    fn carry_out(&self, request: Request<'_>) -> Result<usize> {
+        let file = &self.file;
+        match request {
+            Request::Lock {
+                mode,
+                flags,
+                name,
+                change,
+            } => return Ok(file.request(mode, flags, name, &change)? as usize),
+            Request::Convert {
+                id,
+                mode,
+                flags,
+                value,
+                change,
+            } => file.convert(id, mode, flags, &value, &change)?,
+            Request::Unlock {
+                id,
+                flags,
+                value,
+                change,
+            } => file.unlock(id, flags, &value, &change)?,
+            Request::Cancel { id, flags, change } => file.cancel(id, flags, &change)?,
+            Request::CreateLockspace { .. } | Request::RemoveLockspace { .. } => {
+                return Err(EINVAL)
+            }
+        }
+        Ok(0)
+    }
+}

@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The kernel's edge: what the `kernel` crate does not offer yet, each raw call behind one safe
+//! function. All `unsafe` of the module is here.
+//!
+//! The largest part is a misc device that is named at run time, carries data, and can be polled:
+//! [`Device`] is what `kernel::miscdevice::MiscDevice` lacks, [`Registration`] what
+//! `MiscDeviceRegistration` lacks. The file operations are upstream's with two more filled in.
+
+use core::marker::PhantomData;
+use kernel::{
+    bindings,
+    error::to_result,
+    fs::{
+        File,
+        Kiocb, //
+    },
+    miscdevice::{
+        MiscDevice,
+        MiscDeviceOptions,
+        MiscDeviceRegistration, //
+    },
+    prelude::*,
+    str::CString,
+    sync::poll::PollTable,
+    types::{
+        ForeignOwnable,
+        Opaque, //
+    },
+};
+
+/// A misc device with data of its own that may be polled.
+pub(crate) trait Device: MiscDevice {
+    /// What the device is about; [`data`] gives it to `open`.
+    type Data: Send + Sync;
+
+    /// Whether [`Self::poll`] means something; a device without is always ready.
+    const POLLS: bool;
+
+    /// The poll flags of an open file, after registering to be woken.
+    fn poll(
+        _private: <Self::Ptr as ForeignOwnable>::Borrowed<'_>,
+        _file: &File,
+        _table: PollTable<'_>,
+    ) -> u32 {
+        0
+    }
+}
+
+/// A registered misc device; dropping it takes the device away.
+///
+/// # Invariants
+///
+/// `misc` is registered, with the file operations of `T` and `name`, which is not changed.
+#[pin_data(PinnedDrop)]
+#[repr(C)]
+pub(crate) struct Registration<T: Device> {
+    #[pin]
+    misc: Opaque<bindings::miscdevice>,
+    name: CString,
+    data: T::Data,
+}
+
+// SAFETY: `misc_register` and `misc_deregister` may be called on any thread, and `T::Data` is
+// `Send`.
+unsafe impl<T: Device> Send for Registration<T> {}
+// SAFETY: `&self` methods only read fields that do not change while the device is registered, and
+// `T::Data` is `Sync`.
+unsafe impl<T: Device> Sync for Registration<T> {}
+
+impl<T: Device> Registration<T> {
+    /// Registers a device. Its node is /dev/`name`, for root alone (0600).
+    pub(crate) fn new(name: CString, data: T::Data) -> impl PinInit<Self, Error> {
+        let name_pointer = name.as_char_ptr();
+        try_pin_init!(Self {
+            misc <- Opaque::try_ffi_init(move |slot: *mut bindings::miscdevice| {
+                let mut misc = MiscDeviceOptions { name: c"" }.into_raw::<T>();
+                misc.name = name_pointer;
+                misc.fops = Operations::<T>::TABLE;
+                misc.mode = 0o600;
+                // SAFETY: `slot` can be written.
+                unsafe { slot.write(misc) };
+                // SAFETY: `slot` holds an initialised miscdevice, which stays pinned until it is
+                // deregistered by `drop`; so do the name, which `Self` owns on the heap, and the
+                // operations, which are static.
+                to_result(unsafe { bindings::misc_register(slot) })
+            }),
+            name,
+            data,
+        })
+    }
+
+    /// The minor number that the device got.
+    pub(crate) fn minor(&self) -> u32 {
+        // SAFETY: By the type invariants `misc` is registered; `minor` was written when it was
+        // and does not change.
+        let minor = unsafe { (*self.misc.get()).minor };
+        minor.unsigned_abs()
+    }
+}
+
+#[pinned_drop]
+impl<T: Device> PinnedDrop for Registration<T> {
+    fn drop(self: Pin<&mut Self>) {
+        // SAFETY: By the type invariants the device is registered.
+        unsafe { bindings::misc_deregister(self.misc.get()) };
+    }
+}
+
+/// The data of the device that is being opened.
+pub(crate) fn data<T: Device>(misc: &MiscDeviceRegistration<T>) -> &T::Data {
+    let registration = misc.as_raw().cast::<Registration<T>>();
+    // SAFETY: In this module a device with the operations of a `T: Device` is registered by
+    // `Registration<T>` alone, whose first field, as it is `repr(C)`, is the miscdevice; and it
+    // stays registered while `misc` is borrowed, as `misc_open` holds `misc_mtx` across `open`.
+    unsafe { &(*registration).data }
+}
+
+struct Operations<T: Device>(PhantomData<T>);
+
+impl<T: Device> Operations<T> {
+    const BASE: bindings::miscdevice = MiscDeviceOptions { name: c"" }.into_raw::<T>();
+
+    const TABLE: &'static bindings::file_operations = &bindings::file_operations {
+        poll: if T::POLLS { Some(Self::poll) } else { None },
+        llseek: Some(bindings::noop_llseek),
+        // SAFETY: `into_raw` points `fops` at a static table.
+        ..unsafe { *Self::BASE.fops }
+    };
+
+    /// # Safety
+    ///
+    /// Called by the kernel, with a file that [`MiscDevice::open`] of `T` has set up and a valid
+    /// poll table.
+    unsafe extern "C" fn poll(
+        file: *mut bindings::file,
+        table: *mut bindings::poll_table,
+    ) -> bindings::__poll_t {
+        // SAFETY: `open` left the result of `T::Ptr::into_foreign` in `private_data`, which is
+        // taken back only by `release`, after the last call.
+        let private = unsafe { <T::Ptr as ForeignOwnable>::borrow((*file).private_data) };
+        // SAFETY: The kernel gives a valid file, and holds it during the call.
+        let file = unsafe { File::from_raw_file(file) };
+        // SAFETY: The kernel gives a valid poll table or null, for the time of the call.
+        let table = unsafe { PollTable::from_raw(table) };
+        T::poll(private, file, table)
+    }
+}
+
+/// Whether a call on this file must not wait.
+pub(crate) fn is_nonblocking<T: ForeignOwnable>(kiocb: &Kiocb<'_, T>) -> bool {
+    // SAFETY: A kiocb holds its file for as long as it lives, and `kiocb` borrows it.
+    let file = unsafe { File::from_raw_file((*kiocb.as_raw()).ki_filp) };
+    file.flags() & kernel::fs::file::flags::O_NONBLOCK != 0
+}
+
+/// Whether the calling thread may administer the system.
+pub(crate) fn is_administrator() -> bool {
+    // SAFETY: Only looks at the current task, in process context.
+    unsafe { bindings::capable(bindings::CAP_SYS_ADMIN as kernel::ffi::c_int) }
+}
+
+/// A number that nobody can guess.
+pub(crate) fn random() -> u64 {
+    let mut bytes = [0u8; 8];
+    // SAFETY: The pointer is valid for writing the length given.
+    unsafe { bindings::get_random_bytes(bytes.as_mut_ptr().cast(), bytes.len()) };
+    u64::from_ne_bytes(bytes)
+}
+
+/// Lets others run, in the middle of long work; no lock may be held.
+pub(crate) fn reschedule() {
+    // SAFETY: May be called wherever sleeping is allowed.
+    unsafe { bindings::__cond_resched() };
+}

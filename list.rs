@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Doubly linked lists through the slots of a [`Slab`]: links are indices, so every step is safe,
+//! and taking an entry out of the middle needs nothing but its index.
+//!
+//! A slot can be on several lists at once through different [`Links`]; which one a list uses is
+//! part of its type.
+
+use crate::slab::{
+    Slab,
+    NONE, //
+};
+use core::marker::PhantomData;
+
+/// Where an entry stands in one list.
+#[derive(Clone, Copy)]
+pub(crate) struct Links {
+    prev: u32,
+    next: u32,
+}
+
+impl Links {
+    /// Not on a list.
+    pub(crate) const NEW: Links = Links {
+        prev: NONE,
+        next: NONE,
+    };
+}
+
+/// Selects the links that a kind of list uses in a `T`.
+pub(crate) trait Through<T> {
+    fn links(entry: &T) -> &Links;
+    fn links_mut(entry: &mut T) -> &mut Links;
+}
+
+/// A list of slots of a `Slab<T>`, linked through `L`.
+pub(crate) struct List<L> {
+    head: u32,
+    tail: u32,
+    _through: PhantomData<L>,
+}
+
+impl<L> List<L> {
+    pub(crate) const fn new() -> Self {
+        List {
+            head: NONE,
+            tail: NONE,
+            _through: PhantomData,
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.head == NONE
+    }
+
+    pub(crate) fn first(&self) -> Option<u32> {
+        some(self.head)
+    }
+
+    pub(crate) fn next<T>(slab: &Slab<T>, index: u32) -> Option<u32>
+    where
+        L: Through<T>,
+    {
+        some(L::links(&slab[index]).next)
+    }
+
+    pub(crate) fn push_front<T>(&mut self, slab: &mut Slab<T>, index: u32)
+    where
+        L: Through<T>,
+    {
+        let next = self.head;
+        *L::links_mut(&mut slab[index]) = Links { prev: NONE, next };
+        if next == NONE {
+            self.tail = index;
+        } else {
+            L::links_mut(&mut slab[next]).prev = index;
+        }
+        self.head = index;
+    }
+
+    pub(crate) fn push_back<T>(&mut self, slab: &mut Slab<T>, index: u32)
+    where
+        L: Through<T>,
+    {
+        let prev = self.tail;
+        *L::links_mut(&mut slab[index]) = Links { prev, next: NONE };
+        if prev == NONE {
+            self.head = index;
+        } else {
+            L::links_mut(&mut slab[prev]).next = index;
+        }
+        self.tail = index;
+    }
+
+    /// Takes out an entry, which must be on this list.
+    pub(crate) fn remove<T>(&mut self, slab: &mut Slab<T>, index: u32)
+    where
+        L: Through<T>,
+    {
+        let Links { prev, next } = *L::links(&slab[index]);
+        if prev == NONE {
+            self.head = next;
+        } else {
+            L::links_mut(&mut slab[prev]).next = next;
+        }
+        if next == NONE {
+            self.tail = prev;
+        } else {
+            L::links_mut(&mut slab[next]).prev = prev;
+        }
+        *L::links_mut(&mut slab[index]) = Links::NEW;
+    }
+}
+
+fn some(index: u32) -> Option<u32> {
+    (index != NONE).then_some(index)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Here;
+
+    impl Through<Links> for Here {
+        fn links(entry: &Links) -> &Links {
+            entry
+        }
+
+        fn links_mut(entry: &mut Links) -> &mut Links {
+            entry
+        }
+    }
+
+    fn walk(list: &List<Here>, slab: &Slab<Links>) -> Vec<u32> {
+        core::iter::successors(list.first(), |at| List::<Here>::next(slab, *at)).collect()
+    }
+
+    #[test]
+    fn both_ends_and_the_middle() {
+        let mut slab = Slab::new();
+        let mut list = List::<Here>::new();
+        let n: Vec<u32> = (0..4).map(|_| slab.insert(Links::NEW, NONE).unwrap()).collect();
+        list.push_back(&mut slab, n[1]);
+        list.push_back(&mut slab, n[2]);
+        list.push_front(&mut slab, n[0]);
+        list.push_back(&mut slab, n[3]);
+        assert_eq!(walk(&list, &slab), n);
+        list.remove(&mut slab, n[2]);
+        assert_eq!(walk(&list, &slab), [n[0], n[1], n[3]]);
+        list.remove(&mut slab, n[0]);
+        list.remove(&mut slab, n[3]);
+        assert_eq!(walk(&list, &slab), [n[1]]);
+        list.remove(&mut slab, n[1]);
+        assert!(list.is_empty());
+        assert_eq!(list.first(), None);
+    }
+}

@@ -1,0 +1,457 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Lockspaces: the registry of them, their life, and the shards that hold their locks.
+//!
+//! A [`Lockspace`] is a power of two of shards, each a [`LockTable`] under a mutex of its own; a
+//! resource is in the shard that its name hashes to, and a lock id says in which shard its lock is,
+//! so an operation takes one shard's lock. An [`OpenFile`] is one open of the lockspace's device.
+//!
+//! Lock order: the registry, a lockspace's `files`, a shard, a record queue. `open` takes none but
+//! `files`, so devices can be registered and deregistered under the registry's lock although the
+//! kernel holds `misc_mtx` across `open`.
+//!
+//! A lockspace ends while files of it may still be open. From then on every operation on them is
+//! `ENODEV`: whoever has a shard's lock looks at [`Life`] first, and the end of a lockspace visits
+//! every shard after it has been announced there.
+
+use crate::{
+    callbacks::Queue,
+    kernel_edge::{
+        random,
+        reschedule, //
+    },
+    lock_table::{
+        Ask,
+        IdSpace,
+        LockId,
+        LockTable, //
+    },
+    slab::{
+        Slab,
+        NONE, //
+    },
+    terms::{
+        Flags,
+        Mode,
+        Value, //
+    },
+    wire::{
+        Change,
+        SPACE_NAME_MAX, //
+    },
+};
+use core::hash::Hasher;
+use kernel::{
+    new_mutex,
+    prelude::*,
+    rbtree::RBTree,
+    sync::{
+        atomic::{
+            Acquire,
+            Atomic,
+            Relaxed,
+            Release, //
+        },
+        Arc,
+        Mutex, //
+    },
+};
+
+/// At most this many shards, whatever the number of processors.
+const MAX_SHARD_BITS: u32 = 6;
+
+/// How many locks are freed in one go, with the shard locked.
+const BATCH: u32 = 64;
+
+/// How many shards a lockspace has, as a power of two: two for each processor.
+pub(crate) fn shard_bits() -> u32 {
+    let wanted = kernel::cpu::nr_cpu_ids().saturating_mul(2);
+    wanted.next_power_of_two().ilog2().min(MAX_SHARD_BITS)
+}
+
+/// Where a lockspace is in its life.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+enum Life {
+    Open,
+    /// It is being found out whether there are locks; new ones wait for the outcome.
+    Closing,
+    Gone,
+}
+
+type Table = LockTable<Arc<Queue>>;
+
+#[pin_data]
+struct Shard {
+    #[pin]
+    table: Mutex<Table>,
+}
+
+/// A set of resources and their locks.
+#[pin_data]
+pub(crate) struct Lockspace {
+    /// Keeps the names that programs choose from meeting in one bucket.
+    key: (u64, u64),
+    shard_bits: u32,
+    shards: KVec<Pin<KBox<Shard>>>,
+    life: Atomic<u32>,
+    /// The queues of the open files. Also serialises the end of the lockspace.
+    #[pin]
+    files: Mutex<Slab<Arc<Queue>>>,
+}
+
+impl Lockspace {
+    fn new() -> Result<Arc<Lockspace>> {
+        let shard_bits = shard_bits();
+        let mut shards = KVec::with_capacity(1 << shard_bits, GFP_KERNEL_ACCOUNT)?;
+        for number in 0..1 << shard_bits {
+            let table = LockTable::new(IdSpace::new(number, shard_bits));
+            let shard = pin_init!(Shard {
+                table <- new_mutex!(table, "dlm_device::Shard"),
+            });
+            shards.push(KBox::pin_init(shard, GFP_KERNEL_ACCOUNT)?, GFP_KERNEL_ACCOUNT)?;
+        }
+        Arc::pin_init(
+            pin_init!(Lockspace {
+                key: (random(), random()),
+                shard_bits,
+                shards,
+                life: Atomic::new(Life::Open as u32),
+                files <- new_mutex!(Slab::new(), "dlm_device::Lockspace::files"),
+            }),
+            GFP_KERNEL_ACCOUNT,
+        )
+    }
+
+    /// Opens a file on the lockspace. `ENODEV` if it is gone.
+    pub(crate) fn open(self: &Arc<Self>) -> Result<OpenFile> {
+        let queue = Queue::new()?;
+        let mut clients = KVec::with_capacity(self.shards.len(), GFP_KERNEL_ACCOUNT)?;
+        for _ in self.shards.iter() {
+            clients.push(Atomic::new(NONE), GFP_KERNEL_ACCOUNT)?;
+        }
+        let mut files = self.files.lock();
+        if self.life() == Life::Gone {
+            return Err(ENODEV);
+        }
+        let number = files.insert(queue.clone(), NONE)?;
+        drop(files);
+        Ok(OpenFile {
+            lockspace: self.clone(),
+            queue,
+            clients,
+            number,
+        })
+    }
+
+    fn life(&self) -> Life {
+        match self.life.load(Acquire) {
+            0 => Life::Open,
+            1 => Life::Closing,
+            _ => Life::Gone,
+        }
+    }
+
+    fn set_life(&self, life: Life) {
+        self.life.store(life as u32, Release);
+    }
+
+    /// Ends the lockspace. `EBUSY` if it has locks, unless `force`: then they go.
+    fn end(&self, force: bool) -> Result {
+        let files = self.files.lock();
+        if !force {
+            self.set_life(Life::Closing);
+            if self.shards.iter().any(|shard| !shard.table.lock().is_empty()) {
+                self.set_life(Life::Open);
+                return Err(EBUSY);
+            }
+        }
+        self.set_life(Life::Gone);
+        let mut at = 0;
+        while let Some(number) = files.next_used(at) {
+            files[number].hang_up();
+            at = number + 1;
+        }
+        drop(files);
+        for (number, shard) in self.shards.iter().enumerate() {
+            let empty = LockTable::new(IdSpace::new(number as u32, self.shard_bits));
+            let table = core::mem::replace(&mut *shard.table.lock(), empty);
+            drop(table);
+            reschedule();
+        }
+        Ok(())
+    }
+
+    /// Locks a shard for an operation, once it is certain that the lockspace lives.
+    fn with_shard<R>(&self, number: u32, f: impl FnOnce(&mut Table) -> Result<R>) -> Result<R> {
+        let shard = self.shards.get(number as usize).ok_or(EINVAL)?;
+        loop {
+            let mut table = shard.table.lock();
+            match self.life() {
+                Life::Open => return f(&mut table),
+                Life::Gone => return Err(ENODEV),
+                Life::Closing => {}
+            }
+            drop(table);
+            // Whoever is closing it holds this until the outcome is known.
+            drop(self.files.lock());
+        }
+    }
+
+    fn hash(&self, name: &[u8]) -> u64 {
+        #[expect(deprecated)]
+        let mut hasher = core::hash::SipHasher::new_with_keys(self.key.0, self.key.1);
+        hasher.write(name);
+        hasher.finish()
+    }
+
+    fn shard_of_hash(&self, hash: u64) -> u32 {
+        (hash >> 32) as u32 & ((1 << self.shard_bits) - 1)
+    }
+
+    fn shard_of_id(&self, id: LockId) -> u32 {
+        IdSpace::shard_of(id, self.shard_bits)
+    }
+}
+
+/// An open file of a lockspace: the owner of locks, and the reader of what becomes of them.
+pub(crate) struct OpenFile {
+    lockspace: Arc<Lockspace>,
+    queue: Arc<Queue>,
+    /// The client that stands for this file in each shard, or `NONE`; written under the shard's
+    /// lock.
+    clients: KVec<Atomic<u32>>,
+    number: u32,
+}
+
+impl OpenFile {
+    /// What there is to read.
+    pub(crate) fn queue(&self) -> &Queue {
+        &self.queue
+    }
+
+    /// Asks for a new lock; the answer is a record, but for `EINVAL`, `ENOMEM` and `ENODEV`.
+    pub(crate) fn request(
+        &self,
+        mode: Mode,
+        flags: Flags,
+        name: &[u8],
+        change: &Change,
+    ) -> Result<LockId> {
+        let ask = ask(mode, flags, change);
+        let hash = self.lockspace.hash(name);
+        let shard = self.lockspace.shard_of_hash(hash);
+        self.lockspace.with_shard(shard, |table| {
+            let client = self.client(shard, table)?;
+            table.request(client, hash as u32, name, &ask, change)
+        })
+    }
+
+    /// Asks for another mode of a lock, anybody's: besides, `ENOENT` and `EBUSY`.
+    pub(crate) fn convert(
+        &self,
+        id: LockId,
+        mode: Option<Mode>,
+        flags: Flags,
+        value: &Value,
+        change: &Change,
+    ) -> Result {
+        self.with_lock(id, |table| {
+            table.check(id)?;
+            let ask = ask(mode.ok_or(EINVAL)?, flags, change);
+            table.convert(id, &ask, value, change)
+        })
+    }
+
+    /// Gives a lock up, anybody's.
+    pub(crate) fn unlock(
+        &self,
+        id: LockId,
+        flags: Flags,
+        value: &Value,
+        change: &Change,
+    ) -> Result {
+        self.with_lock(id, |table| table.unlock(id, flags, value, change))
+    }
+
+    /// Takes back what a lock waits for, anybody's.
+    pub(crate) fn cancel(&self, id: LockId, flags: Flags, change: &Change) -> Result {
+        self.with_lock(id, |table| table.cancel(id, flags, change))
+    }
+
+    fn with_lock(&self, id: LockId, f: impl FnOnce(&mut Table) -> Result) -> Result {
+        self.lockspace.with_shard(self.lockspace.shard_of_id(id), f)
+    }
+
+    /// The client that stands for this file in a shard, which is locked: `table`.
+    fn client(&self, shard: u32, table: &mut Table) -> Result<u32> {
+        let slot = self.clients.get(shard as usize).ok_or(EINVAL)?;
+        match slot.load(Relaxed) {
+            NONE => {
+                let client = table.add_client(self.queue.clone())?;
+                slot.store(client, Relaxed);
+                Ok(client)
+            }
+            client => Ok(client),
+        }
+    }
+
+    /// Frees the locks that the file has in one shard, some at a time, so that others get in.
+    fn leave_shard(&self, shard: u32, client: u32) {
+        loop {
+            let left = self.lockspace.with_shard(shard, |table| {
+                if table.release(client, BATCH) {
+                    return Ok(None);
+                }
+                Ok(Some(table.remove_client(client)))
+            });
+            match left {
+                Ok(None) => reschedule(),
+                // Dropping the owner, if this is the last, takes no lock: but here none is held.
+                Ok(Some(owner)) => return drop(owner),
+                // The lockspace is gone, and the locks with it.
+                Err(_) => return,
+            }
+        }
+    }
+}
+
+fn ask(mode: Mode, flags: Flags, change: &Change) -> Ask {
+    Ask {
+        mode,
+        flags,
+        listens: change.listens(),
+        pid: kernel::current!().pid().unsigned_abs(),
+    }
+}
+
+impl Drop for OpenFile {
+    fn drop(&mut self) {
+        for (shard, client) in self.clients.iter().enumerate() {
+            let client = client.load(Relaxed);
+            if client != NONE {
+                self.leave_shard(shard as u32, client);
+            }
+        }
+        let queue = self.lockspace.files.lock().remove(self.number);
+        drop(queue);
+    }
+}
+
+/// A lockspace's name. Binary, but without NUL.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct SpaceName {
+    bytes: [u8; SPACE_NAME_MAX],
+    length: usize,
+}
+
+impl SpaceName {
+    fn new(name: &[u8]) -> Result<SpaceName> {
+        if name.len() > SPACE_NAME_MAX {
+            return Err(EINVAL);
+        }
+        let mut bytes = [0; SPACE_NAME_MAX];
+        for (to, from) in bytes.iter_mut().zip(name) {
+            *to = *from;
+        }
+        let length = name.len();
+        Ok(SpaceName { bytes, length })
+    }
+}
+
+/// What makes a lockspace reachable, as long as it exists: its device.
+pub(crate) trait Door: Sized + Unpin {
+    /// Opens the door to a lockspace for programs.
+    fn open(name: &[u8], lockspace: Arc<Lockspace>) -> Result<Self>;
+
+    /// The number by which programs name it.
+    fn number(&self) -> u32;
+}
+
+struct Entry<D> {
+    name: SpaceName,
+    lockspace: Arc<Lockspace>,
+    /// How often it was created; removing it takes as many calls.
+    uses: u32,
+    _door: D,
+}
+
+struct Entries<D> {
+    by_number: RBTree<u32, Entry<D>>,
+    numbers: RBTree<SpaceName, u32>,
+}
+
+/// All lockspaces.
+#[pin_data]
+pub(crate) struct Registry<D> {
+    #[pin]
+    entries: Mutex<Entries<D>>,
+}
+
+impl<D: Door> Registry<D> {
+    pub(crate) fn new() -> Result<Arc<Self>> {
+        let entries = Entries {
+            by_number: RBTree::new(),
+            numbers: RBTree::new(),
+        };
+        Arc::pin_init(
+            pin_init!(Registry {
+                entries <- new_mutex!(entries, "dlm_device::Registry"),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    /// Creates a lockspace, or shares the one that exists (`EEXIST` if `exclusive`), and returns
+    /// its number.
+    pub(crate) fn create(&self, name: &[u8], exclusive: bool) -> Result<u32> {
+        let key = SpaceName::new(name)?;
+        let mut entries = self.entries.lock();
+        if let Some(number) = entries.numbers.get(&key).copied() {
+            if exclusive {
+                return Err(EEXIST);
+            }
+            let entry = entries.by_number.get_mut(&number).ok_or(ENOENT)?;
+            entry.uses = entry.uses.checked_add(1).ok_or(EBUSY)?;
+            return Ok(number);
+        }
+        let lockspace = Lockspace::new()?;
+        let door = D::open(name, lockspace.clone())?;
+        let number = door.number();
+        entries
+            .numbers
+            .try_create_and_insert(key, number, GFP_KERNEL_ACCOUNT)?;
+        let entry = Entry {
+            name: key,
+            lockspace,
+            uses: 1,
+            _door: door,
+        };
+        let inserted = entries
+            .by_number
+            .try_create_and_insert(number, entry, GFP_KERNEL_ACCOUNT);
+        if let Err(error) = inserted {
+            entries.numbers.remove(&key);
+            return Err(error);
+        }
+        Ok(number)
+    }
+
+    /// Takes back one creation of a lockspace; with the last, it goes. `ENOENT` if there is none
+    /// of that number; `EBUSY` if it has locks, unless `force`.
+    pub(crate) fn remove(&self, number: u32, force: bool) -> Result {
+        let mut entries = self.entries.lock();
+        let entry = entries.by_number.get_mut(&number).ok_or(ENOENT)?;
+        if entry.uses > 1 {
+            entry.uses -= 1;
+            return Ok(());
+        }
+        entry.lockspace.end(force)?;
+        let name = entry.name;
+        entries.numbers.remove(&name);
+        let entry = entries.by_number.remove(&number);
+        // The device goes before the lock, so that its name is free for who creates it again.
+        drop(entry);
+        Ok(())
+    }
+}

@@ -1,0 +1,374 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Slots addressed by index, in chunks that come from and go back to the system one by one.
+//!
+//! Locks, resources and records live in slabs instead of being reference counted: whoever knows
+//! an index reaches the slot in two steps, and who may know it is a rule of the structure that
+//! owns the slab. A slab takes no lock of its own; it is guarded by whatever guards its owner.
+//!
+//! An index is only ever made by [`Slab::insert`]. Looking up by [`Slab::get`] is for indices
+//! that came from outside; `slab[index]` is for the owner's own links.
+
+use kernel::prelude::*;
+
+use core::ops::{
+    Index,
+    IndexMut, //
+};
+
+/// No slot: the end of a list, an empty field.
+pub(crate) const NONE: u32 = u32::MAX;
+
+/// Bits of an index that select the slot inside its chunk.
+const SLOT_BITS: u32 = 7;
+
+/// What a full-grown chunk takes, in bytes; the first chunk is small, so that a thousand nearly
+/// idle slabs stay small too.
+const CHUNK_BYTES: usize = 4096;
+const FIRST_CHUNK_SLOTS: usize = 8;
+
+/// A growable set of slots.
+pub(crate) struct Slab<T> {
+    chunks: KVVec<Chunk<T>>,
+    /// Chunks that have memory and a free slot, a list through `Chunk::next` and `Chunk::prev`.
+    open: u32,
+    /// Chunks whose memory went back to the system, a list through `Chunk::next`.
+    bare: u32,
+    /// Chunks that have memory but no used slot. One is kept, so that a slab at the brink does
+    /// not ask the system for memory with every operation.
+    empty: u32,
+    used: u32,
+}
+
+struct Chunk<T> {
+    slots: KVec<Option<T>>,
+    /// Bit n: slot n is used.
+    taken: u128,
+    next: u32,
+    prev: u32,
+    /// How often each slot was given out, modulo 256; it outlives the chunk's memory.
+    uses: [u8; 1 << SLOT_BITS],
+}
+
+impl<T> Chunk<T> {
+    fn new() -> Self {
+        Chunk {
+            slots: KVec::new(),
+            taken: 0,
+            next: NONE,
+            prev: NONE,
+            uses: [0; 1 << SLOT_BITS],
+        }
+    }
+
+    /// Gives the chunk memory for `count` slots, all free.
+    fn fill(&mut self, count: usize) -> Result {
+        let mut slots = KVec::with_capacity(count, GFP_KERNEL_ACCOUNT)?;
+        for _ in 0..count {
+            slots.push(None, GFP_KERNEL_ACCOUNT)?;
+        }
+        self.slots = slots;
+        Ok(())
+    }
+
+    fn is_full(&self) -> bool {
+        self.taken == u128::MAX >> (u128::BITS - self.slots.len() as u32)
+    }
+}
+
+fn chunk_of(index: u32) -> usize {
+    (index >> SLOT_BITS) as usize
+}
+
+fn slot_of(index: u32) -> usize {
+    (index & ((1 << SLOT_BITS) - 1)) as usize
+}
+
+impl<T> Slab<T> {
+    pub(crate) const fn new() -> Self {
+        Slab {
+            chunks: KVVec::new(),
+            open: NONE,
+            bare: NONE,
+            empty: 0,
+            used: 0,
+        }
+    }
+
+    /// How many slots are used.
+    pub(crate) fn len(&self) -> u32 {
+        self.used
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.used == 0
+    }
+
+    /// Puts `value` into a free slot below `limit` and returns its index.
+    ///
+    /// `ENOMEM` without memory or free index; nothing has changed then but, perhaps, the slab's
+    /// spare room.
+    pub(crate) fn insert(&mut self, value: T, limit: u32) -> Result<u32> {
+        if self.open == NONE {
+            self.grow(limit)?;
+        }
+        let number = self.open;
+        let chunk = &mut self.chunks[number as usize];
+        let slot = (!chunk.taken).trailing_zeros();
+        if chunk.taken == 0 {
+            self.empty -= 1;
+        }
+        chunk.taken |= 1 << slot;
+        chunk.slots[slot as usize] = Some(value);
+        let uses = &mut chunk.uses[slot as usize];
+        *uses = uses.wrapping_add(1);
+        if chunk.is_full() {
+            self.close(number);
+        }
+        self.used += 1;
+        Ok((number << SLOT_BITS) | slot)
+    }
+
+    /// Empties a slot and returns what was in it; `None` if it was empty.
+    pub(crate) fn remove(&mut self, index: u32) -> Option<T> {
+        let number = index >> SLOT_BITS;
+        let chunk = self.chunks.get_mut(chunk_of(index))?;
+        let value = chunk.slots.get_mut(slot_of(index))?.take()?;
+        let was_full = chunk.is_full();
+        chunk.taken &= !(1 << slot_of(index));
+        let is_empty = chunk.taken == 0;
+        self.used -= 1;
+        if was_full {
+            self.reopen(number);
+        }
+        if is_empty {
+            self.retire(number);
+        }
+        Some(value)
+    }
+
+    pub(crate) fn get(&self, index: u32) -> Option<&T> {
+        self.chunks
+            .get(chunk_of(index))?
+            .slots
+            .get(slot_of(index))?
+            .as_ref()
+    }
+
+    pub(crate) fn get_mut(&mut self, index: u32) -> Option<&mut T> {
+        self.chunks
+            .get_mut(chunk_of(index))?
+            .slots
+            .get_mut(slot_of(index))?
+            .as_mut()
+    }
+
+    /// How often the slot was given out so far, modulo 256.
+    pub(crate) fn uses(&self, index: u32) -> u8 {
+        self.chunks
+            .get(chunk_of(index))
+            .map_or(0, |chunk| chunk.uses[slot_of(index)])
+    }
+
+    /// The first used slot at or after `index`, for walks that let go of the slab in between.
+    pub(crate) fn next_used(&self, index: u32) -> Option<u32> {
+        let mut number = chunk_of(index);
+        let mut skip = slot_of(index) as u32;
+        while let Some(chunk) = self.chunks.get(number) {
+            let rest = chunk.taken & (u128::MAX << skip);
+            if rest != 0 {
+                return Some(((number as u32) << SLOT_BITS) | rest.trailing_zeros());
+            }
+            number += 1;
+            skip = 0;
+        }
+        None
+    }
+
+    fn grow(&mut self, limit: u32) -> Result {
+        let reused = self.bare != NONE;
+        let number = if reused {
+            self.bare
+        } else {
+            self.chunks.len() as u32
+        };
+        if number >= limit >> SLOT_BITS {
+            return Err(ENOMEM);
+        }
+        let count = if number == 0 {
+            FIRST_CHUNK_SLOTS
+        } else {
+            (CHUNK_BYTES / core::mem::size_of::<Option<T>>()).clamp(1, 1 << SLOT_BITS)
+        };
+        if reused {
+            self.chunks[number as usize].fill(count)?;
+            self.bare = self.chunks[number as usize].next;
+        } else {
+            let mut chunk = Chunk::new();
+            chunk.fill(count)?;
+            self.chunks.push(chunk, GFP_KERNEL_ACCOUNT)?;
+        }
+        self.empty += 1;
+        self.reopen(number);
+        Ok(())
+    }
+
+    fn reopen(&mut self, number: u32) {
+        let first = self.open;
+        if first != NONE {
+            self.chunks[first as usize].prev = number;
+        }
+        let chunk = &mut self.chunks[number as usize];
+        chunk.next = first;
+        chunk.prev = NONE;
+        self.open = number;
+    }
+
+    fn close(&mut self, number: u32) {
+        let Chunk { next, prev, .. } = self.chunks[number as usize];
+        if prev == NONE {
+            self.open = next;
+        } else {
+            self.chunks[prev as usize].next = next;
+        }
+        if next != NONE {
+            self.chunks[next as usize].prev = prev;
+        }
+    }
+
+    /// A chunk has become empty: keep one such, give the memory of any other back.
+    fn retire(&mut self, number: u32) {
+        if self.empty == 0 {
+            self.empty = 1;
+            return;
+        }
+        self.close(number);
+        let chunk = &mut self.chunks[number as usize];
+        chunk.slots = KVec::new();
+        chunk.next = self.bare;
+        self.bare = number;
+    }
+}
+
+impl<T> Index<u32> for Slab<T> {
+    type Output = T;
+
+    /// # Panics
+    ///
+    /// If the slot is empty: the index was not one of the owner's own links.
+    fn index(&self, index: u32) -> &T {
+        match self.get(index) {
+            Some(value) => value,
+            None => vacant(),
+        }
+    }
+}
+
+impl<T> IndexMut<u32> for Slab<T> {
+    fn index_mut(&mut self, index: u32) -> &mut T {
+        match self.get_mut(index) {
+            Some(value) => value,
+            None => vacant(),
+        }
+    }
+}
+
+#[cold]
+fn vacant() -> ! {
+    panic!("a link leads to an empty slot")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: u32 = 1 << 20;
+
+    fn chunks_with_memory<T>(slab: &Slab<T>) -> usize {
+        slab.chunks.iter().filter(|c| c.slots.len() > 0).count()
+    }
+
+    #[test]
+    fn what_goes_in_comes_out() {
+        let mut slab = Slab::new();
+        let all: Vec<u32> = (0..1000u64).map(|n| slab.insert(n, LIMIT).unwrap()).collect();
+        assert_eq!(slab.len(), 1000);
+        for (n, index) in all.iter().enumerate() {
+            assert_eq!(slab[*index], n as u64);
+        }
+        for (n, index) in all.iter().enumerate() {
+            assert_eq!(slab.remove(*index), Some(n as u64));
+            assert_eq!(slab.remove(*index), None);
+            assert!(slab.get(*index).is_none());
+        }
+        assert!(slab.is_empty());
+    }
+
+    #[test]
+    fn memory_goes_back() {
+        let mut slab = Slab::new();
+        let all: Vec<u32> = (0..10_000u64).map(|n| slab.insert(n, LIMIT).unwrap()).collect();
+        assert!(chunks_with_memory(&slab) > 70);
+        for index in all {
+            slab.remove(index);
+        }
+        assert_eq!(chunks_with_memory(&slab), 1);
+        for n in 0..10_000u64 {
+            slab.insert(n, LIMIT).unwrap();
+        }
+        assert_eq!(slab.len(), 10_000);
+    }
+
+    #[test]
+    fn one_slot_at_the_brink_keeps_its_chunk() {
+        let mut slab = Slab::new();
+        for n in 0..FIRST_CHUNK_SLOTS as u64 {
+            slab.insert(n, LIMIT).unwrap();
+        }
+        let index = slab.insert(99, LIMIT).unwrap();
+        slab.remove(index);
+        assert_eq!(chunks_with_memory(&slab), 2);
+        assert_eq!(slab.insert(99, LIMIT).unwrap(), index);
+    }
+
+    #[test]
+    fn uses_outlive_the_memory() {
+        let mut slab = Slab::new();
+        let keep: Vec<u32> = (0..500u64).map(|n| slab.insert(n, LIMIT).unwrap()).collect();
+        let last = *keep.last().unwrap();
+        assert_eq!(slab.uses(last), 1);
+        for index in &keep {
+            slab.remove(*index);
+        }
+        assert_eq!(slab.uses(last), 1);
+    }
+
+    #[test]
+    fn the_limit_is_an_error() {
+        let mut slab = Slab::new();
+        let limit = 1 << (SLOT_BITS + 1);
+        let mut count = 0;
+        while slab.insert((), limit).is_ok() {
+            count += 1;
+        }
+        assert_eq!(slab.len(), count);
+        assert!(count > FIRST_CHUNK_SLOTS as u32);
+    }
+
+    #[test]
+    fn walks_find_every_used_slot() {
+        let mut slab = Slab::new();
+        let all: Vec<u32> = (0..300u64).map(|n| slab.insert(n, LIMIT).unwrap()).collect();
+        for index in all.iter().step_by(3) {
+            slab.remove(*index);
+        }
+        let mut seen = Vec::new();
+        let mut at = 0;
+        while let Some(index) = slab.next_used(at) {
+            seen.push(index);
+            at = index + 1;
+        }
+        assert_eq!(seen.len(), slab.len() as usize);
+        assert!(seen.iter().all(|index| slab.get(*index).is_some()));
+    }
+}

@@ -1,0 +1,323 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The words of lock management: modes, flags, statuses, and the two matrices.
+//!
+//! Every other room uses these; nothing here depends on a kernel object, a user pointer or a
+//! byte layout. The numbers are those of `include/uapi/linux/dlmconstants.h`, because programs
+//! pass them in and read them back.
+
+/// Length of a value block, in bytes (`DLM_USER_LVB_LEN`).
+pub(crate) const VALUE_LEN: usize = 32;
+
+/// Longest resource name, in bytes (`DLM_RESNAME_MAXLEN`). Names are binary.
+pub(crate) const NAME_MAX: usize = 64;
+
+/// The content of a value block.
+pub(crate) type Value = [u8; VALUE_LEN];
+
+/// The six lock modes of VMS, from the weakest to the strongest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub(crate) enum Mode {
+    /// Null: a placeholder that keeps the resource and its value block alive.
+    Nl = 0,
+    /// Concurrent read.
+    Cr = 1,
+    /// Concurrent write.
+    Cw = 2,
+    /// Protected read, the classic shared lock.
+    Pr = 3,
+    /// Protected write, the classic update lock.
+    Pw = 4,
+    /// Exclusive.
+    Ex = 5,
+}
+
+/// What happens to a value block when a lock goes from one mode to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Transfer {
+    /// The resource's value is returned to the lock.
+    Read,
+    /// The lock's value is written to the resource.
+    Write,
+    /// Nothing moves.
+    Nothing,
+}
+
+impl Mode {
+    /// How many modes there are.
+    pub(crate) const COUNT: usize = 6;
+
+    /// All modes, weakest first.
+    pub(crate) const ALL: [Mode; Mode::COUNT] =
+        [Mode::Nl, Mode::Cr, Mode::Cw, Mode::Pr, Mode::Pw, Mode::Ex];
+
+    /// The mode of a number from a program; `None` above 5.
+    pub(crate) fn new(number: u8) -> Option<Mode> {
+        Mode::ALL.get(usize::from(number)).copied()
+    }
+
+    /// The modes that cannot be held beside this one. The relation is symmetric.
+    ///
+    /// Source: the compatibility matrix of VMS, as in `fs/dlm/lock.c`.
+    pub(crate) const fn conflicts(self) -> ModeSet {
+        ModeSet(match self {
+            Mode::Nl => 0b00_0000,
+            Mode::Cr => 0b10_0000,
+            Mode::Cw => 0b11_1000,
+            Mode::Pr => 0b11_0100,
+            Mode::Pw => 0b11_1100,
+            Mode::Ex => 0b11_1110,
+        })
+    }
+
+    /// Whether both modes can be held at the same time.
+    pub(crate) const fn compatible(self, other: Mode) -> bool {
+        !self.conflicts().contains(other)
+    }
+
+    /// Whether the pair is PR and CW: neither is stronger than the other, so rules that think in
+    /// rising modes treat it apart.
+    pub(crate) fn crosses(self, other: Mode) -> bool {
+        matches!((self, other), (Mode::Pr, Mode::Cw) | (Mode::Cw, Mode::Pr))
+    }
+
+    /// Whether a conversion between these modes may carry QUECVT: only those that gain rights.
+    pub(crate) fn may_queue_conversion(self, to: Mode) -> bool {
+        to > self || (self, to) == (Mode::Pr, Mode::Cw)
+    }
+}
+
+/// Where the value block goes when a lock granted in `from` (`None`: not yet) is granted in `to`.
+///
+/// Source: `dlm_lvb_operations` in `fs/dlm/lock.c`, of which this is the rule.
+pub(crate) fn transfer(from: Option<Mode>, to: Mode) -> Transfer {
+    match from {
+        None => Transfer::Read,
+        Some(from) if from >= Mode::Pw && to <= from => Transfer::Write,
+        Some(from) if to >= from => Transfer::Read,
+        Some(_) => Transfer::Nothing,
+    }
+}
+
+/// A set of modes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ModeSet(u8);
+
+impl ModeSet {
+    pub(crate) const fn contains(self, mode: Mode) -> bool {
+        self.0 & (1 << mode as u8) != 0
+    }
+
+    pub(crate) fn insert(&mut self, mode: Mode) {
+        self.0 |= 1 << mode as u8;
+    }
+
+    pub(crate) fn remove(&mut self, mode: Mode) {
+        self.0 &= !(1 << mode as u8);
+    }
+
+    pub(crate) fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    pub(crate) const fn intersects(self, other: ModeSet) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    /// The strongest mode of the set.
+    pub(crate) fn highest(self) -> Option<Mode> {
+        Mode::ALL
+            .into_iter()
+            .rev()
+            .find(|mode| self.contains(*mode))
+    }
+}
+
+/// How many locks there are of each mode.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ModeCounts([u32; Mode::COUNT]);
+
+impl ModeCounts {
+    pub(crate) fn of(&self, mode: Mode) -> u32 {
+        self.0[mode as usize]
+    }
+
+    pub(crate) fn add(&mut self, mode: Mode) {
+        self.0[mode as usize] += 1;
+    }
+
+    pub(crate) fn sub(&mut self, mode: Mode) {
+        self.0[mode as usize] -= 1;
+    }
+
+    /// The modes of which there is at least one.
+    pub(crate) fn present(&self) -> ModeSet {
+        let mut set = ModeSet::default();
+        for mode in Mode::ALL {
+            if self.of(mode) > 0 {
+                set.insert(mode);
+            }
+        }
+        set
+    }
+}
+
+/// The flags of a request, as in `DLM_LKF_*`. Bits without a name here are carried and ignored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Flags(pub(crate) u32);
+
+impl Flags {
+    pub(crate) const NOQUEUE: Flags = Flags(0x0000_0001);
+    pub(crate) const CANCEL: Flags = Flags(0x0000_0002);
+    pub(crate) const CONVERT: Flags = Flags(0x0000_0004);
+    pub(crate) const VALBLK: Flags = Flags(0x0000_0008);
+    pub(crate) const QUECVT: Flags = Flags(0x0000_0010);
+    pub(crate) const IVVALBLK: Flags = Flags(0x0000_0020);
+    pub(crate) const CONVDEADLK: Flags = Flags(0x0000_0040);
+    pub(crate) const NODLCKWT: Flags = Flags(0x0000_0100);
+    pub(crate) const EXPEDITE: Flags = Flags(0x0000_0400);
+    pub(crate) const NOQUEUEBAST: Flags = Flags(0x0000_0800);
+    pub(crate) const HEADQUE: Flags = Flags(0x0000_1000);
+    pub(crate) const NOORDER: Flags = Flags(0x0000_2000);
+    pub(crate) const ORPHAN: Flags = Flags(0x0000_4000);
+    pub(crate) const ALTPR: Flags = Flags(0x0000_8000);
+    pub(crate) const ALTCW: Flags = Flags(0x0001_0000);
+    pub(crate) const FORCEUNLOCK: Flags = Flags(0x0002_0000);
+
+    /// Whether any of `flags` is set.
+    pub(crate) const fn any(self, flags: Flags) -> bool {
+        self.0 & flags.0 != 0
+    }
+
+    pub(crate) const fn with(self, flags: Flags) -> Flags {
+        Flags(self.0 | flags.0)
+    }
+
+    pub(crate) const fn without(self, flags: Flags) -> Flags {
+        Flags(self.0 & !flags.0)
+    }
+}
+
+/// The flags of a completion, as in `DLM_SBF_*`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct StatusFlags(pub(crate) u8);
+
+impl StatusFlags {
+    /// A conversion deadlock was resolved by lowering the granted mode to NL.
+    pub(crate) const DEMOTED: StatusFlags = StatusFlags(0x01);
+    /// The resource's value block was invalidated and not written since.
+    pub(crate) const VALNOTVALID: StatusFlags = StatusFlags(0x02);
+    /// Granted in the alternative mode of ALTPR or ALTCW.
+    pub(crate) const ALTMODE: StatusFlags = StatusFlags(0x04);
+
+    pub(crate) fn set(&mut self, flag: StatusFlags) {
+        self.0 |= flag.0;
+    }
+}
+
+/// How an operation ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Status {
+    /// Granted.
+    Granted,
+    /// NOQUEUE, and it would have had to wait.
+    WouldWait,
+    /// The conversion would have made a conversion deadlock.
+    Deadlock,
+    /// Cancelled; a conversion goes back to its granted mode.
+    Cancelled,
+    /// Unlocked: the lock is gone.
+    Unlocked,
+}
+
+impl Status {
+    /// The number in the completion record, as programs know it: 0 or a negative error.
+    pub(crate) const fn number(self) -> i32 {
+        match self {
+            Status::Granted => 0,
+            Status::WouldWait => -11,
+            Status::Deadlock => -35,
+            Status::Cancelled => -0x10001,
+            Status::Unlocked => -0x10002,
+        }
+    }
+
+    /// Whether the lock ceases to exist, given the mode in which it is left granted.
+    pub(crate) fn ends_life(self, granted: Option<Mode>) -> bool {
+        match self {
+            Status::Granted => false,
+            Status::Unlocked => true,
+            Status::WouldWait | Status::Deadlock | Status::Cancelled => granted.is_none(),
+        }
+    }
+}
+
+/// In a blocking record while an operation of that lock is pending (libdlm's `EINPROG`): libdlm
+/// copies the status over the caller's, and a 0 would wake a synchronous call too early.
+pub(crate) const IN_PROGRESS: i32 = -0x10003;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The matrices of dlm-semantics.md, as printed there.
+    const COMPATIBLE: [&str; 6] = ["111111", "111110", "111000", "110100", "110000", "100000"];
+    const TRANSFERS: [&str; 7] = [
+        "111111", "111111", "-11111", "--1111", "---111", "000001", "000000",
+    ];
+    const QUEUED_CONVERSIONS: [&str; 6] = ["011111", "001111", "000111", "001011", "000001", "000000"];
+
+    fn cell(row: &str, column: Mode) -> char {
+        row.chars().nth(column as usize).unwrap()
+    }
+
+    #[test]
+    fn compatibility_is_the_matrix() {
+        for a in Mode::ALL {
+            for b in Mode::ALL {
+                let wanted = cell(COMPATIBLE[a as usize], b) == '1';
+                assert_eq!(a.compatible(b), wanted, "{a:?} beside {b:?}");
+                assert_eq!(a.compatible(b), b.compatible(a));
+            }
+        }
+    }
+
+    #[test]
+    fn transfer_is_the_matrix() {
+        for (row, from) in TRANSFERS.iter().zip([None].into_iter().chain(Mode::ALL.map(Some))) {
+            for to in Mode::ALL {
+                let wanted = match cell(row, to) {
+                    '1' => Transfer::Read,
+                    '0' => Transfer::Write,
+                    _ => Transfer::Nothing,
+                };
+                assert_eq!(transfer(from, to), wanted, "{from:?} to {to:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn queued_conversions_are_the_matrix() {
+        for from in Mode::ALL {
+            for to in Mode::ALL {
+                let wanted = cell(QUEUED_CONVERSIONS[from as usize], to) == '1';
+                assert_eq!(from.may_queue_conversion(to), wanted, "{from:?} to {to:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn sets_and_counts_agree() {
+        let mut counts = ModeCounts::default();
+        assert!(counts.present().is_empty());
+        counts.add(Mode::Cw);
+        counts.add(Mode::Ex);
+        counts.add(Mode::Ex);
+        assert_eq!(counts.present().highest(), Some(Mode::Ex));
+        counts.sub(Mode::Ex);
+        counts.sub(Mode::Ex);
+        assert_eq!(counts.present().highest(), Some(Mode::Cw));
+    }
+}

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The kernel's fallible containers, on top of the standard library's.
+
+use core::ops::{
+    Deref,
+    DerefMut, //
+};
+use std::cell::Cell;
+
+#[derive(Clone, Copy)]
+pub struct Flags;
+
+pub const GFP_KERNEL: Flags = Flags;
+pub const GFP_KERNEL_ACCOUNT: Flags = Flags;
+
+#[derive(Debug, PartialEq, Eq)]
+pub struct AllocError;
+
+thread_local! {
+    static LEFT: Cell<Option<usize>> = const { Cell::new(None) };
+}
+
+/// Lets the next `count` allocations of this thread succeed, and every one after them fail;
+/// `None`: none fails.
+pub fn fail_after(count: Option<usize>) {
+    LEFT.with(|left| left.set(count));
+}
+
+fn allocate() -> Result<(), AllocError> {
+    LEFT.with(|left| match left.get() {
+        None => Ok(()),
+        Some(0) => Err(AllocError),
+        Some(count) => {
+            left.set(Some(count - 1));
+            Ok(())
+        }
+    })
+}
+
+/// A box whose making can fail.
+#[derive(Debug)]
+pub struct KBox<T>(Box<T>);
+
+impl<T> KBox<T> {
+    pub fn new(value: T, _flags: Flags) -> Result<Self, AllocError> {
+        allocate()?;
+        Ok(KBox(Box::new(value)))
+    }
+}
+
+impl<T> Deref for KBox<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T> DerefMut for KBox<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.0
+    }
+}
+
+/// A vector whose growth can fail.
+#[derive(Debug)]
+pub struct KVec<T>(Vec<T>);
+
+pub type KVVec<T> = KVec<T>;
+
+impl<T> KVec<T> {
+    #[allow(clippy::new_without_default)]
+    pub const fn new() -> Self {
+        KVec(Vec::new())
+    }
+
+    pub fn with_capacity(capacity: usize, _flags: Flags) -> Result<Self, AllocError> {
+        allocate()?;
+        Ok(KVec(Vec::with_capacity(capacity)))
+    }
+
+    pub fn from_elem(value: T, count: usize, flags: Flags) -> Result<Self, AllocError>
+    where
+        T: Clone,
+    {
+        let mut vec = Self::with_capacity(count, flags)?;
+        vec.0.resize(count, value);
+        Ok(vec)
+    }
+
+    pub fn push(&mut self, value: T, _flags: Flags) -> Result<(), AllocError> {
+        if self.0.len() == self.0.capacity() {
+            allocate()?;
+        }
+        self.0.push(value);
+        Ok(())
+    }
+
+    pub fn pop(&mut self) -> Option<T> {
+        self.0.pop()
+    }
+}
+
+impl<T> Deref for KVec<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        &self.0
+    }
+}
+
+impl<T> DerefMut for KVec<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        &mut self.0
+    }
+}

@@ -1,0 +1,432 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The ABI of `include/uapi/linux/dlm_device.h`: bytes to requests, records to bytes.
+//!
+//! Nothing here allocates, waits or knows a lock. Numbers that a program gives only to get them
+//! back (addresses and their parameters) are carried as numbers and never followed.
+
+use crate::terms::{
+    Flags,
+    Mode,
+    Status,
+    StatusFlags,
+    Value,
+    IN_PROGRESS,
+    NAME_MAX,
+    VALUE_LEN, //
+};
+use core::mem::size_of;
+use kernel::prelude::*;
+use zerocopy::{
+    FromBytes,
+    IntoBytes, //
+};
+use zerocopy_derive::{
+    FromBytes,
+    Immutable,
+    IntoBytes,
+    KnownLayout, //
+};
+
+/// The version of the interface that is spoken. libdlm stamps its requests with what it reads.
+pub(crate) const VERSION: [u32; 3] = [6, 0, 2];
+
+/// Longest lockspace name, in bytes (`DLM_LOCKSPACE_LEN`).
+pub(crate) const SPACE_NAME_MAX: usize = 64;
+
+/// Shorter writes are refused whatever they hold: the smallest request of all, a 32-bit one.
+const REQUEST_MIN: usize = 104;
+
+/// Longer ones too.
+pub(crate) const REQUEST_MAX: usize = size_of::<Header>() + size_of::<LockParams>() + NAME_MAX;
+
+/// What a record takes at most: the result and a value block.
+pub(crate) const RECORD_MAX: usize = size_of::<RawResult>() + VALUE_LEN;
+
+/// A read needs room for this much, or for a [`version`].
+pub(crate) const RECORD_MIN: usize = size_of::<RawResult>();
+
+/// The size of a [`version`].
+pub(crate) const VERSION_LEN: usize = 12;
+
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+struct Header {
+    version: [u32; 3],
+    command: u8,
+    is64bit: u8,
+    unused: [u8; 2],
+}
+
+/// `struct dlm_lock_params`; the name follows.
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+struct LockParams {
+    mode: u8,
+    namelen: u8,
+    unused: u16,
+    flags: u32,
+    lkid: u32,
+    parent: u32,
+    xid: u64,
+    timeout: u64,
+    castparam: u64,
+    castaddr: u64,
+    bastparam: u64,
+    bastaddr: u64,
+    lksb: u64,
+    lvb: Value,
+}
+
+/// `struct dlm_lspace_params`; the name follows.
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+struct SpaceParams {
+    flags: u32,
+    minor: u32,
+}
+
+/// `struct dlm_lock_result`, with its padding spelled out; a value block may follow.
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+struct RawResult {
+    version: [u32; 3],
+    length: u32,
+    astaddr: u64,
+    astparam: u64,
+    user_lksb: u64,
+    sb_status: i32,
+    sb_lkid: u32,
+    sb_flags: u8,
+    sb_padding: [u8; 7],
+    sb_lvbptr: u64,
+    bast_mode: u8,
+    unused: [u8; 3],
+    lvb_offset: u32,
+}
+
+const _: () = {
+    assert!(size_of::<Header>() + size_of::<LockParams>() == 120);
+    assert!(core::mem::offset_of!(LockParams, lvb) + size_of::<Header>() == 88);
+    assert!(size_of::<RawResult>() == 72);
+    assert!(core::mem::offset_of!(RawResult, sb_status) == 40);
+    assert!(core::mem::offset_of!(RawResult, bast_mode) == 64);
+};
+
+mod command {
+    pub(super) const LOCK: u8 = 1;
+    pub(super) const UNLOCK: u8 = 2;
+    pub(super) const CREATE_LOCKSPACE: u8 = 4;
+    pub(super) const REMOVE_LOCKSPACE: u8 = 5;
+}
+
+/// The program's side of a lock: what it gave to get back with every record.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct User {
+    pub(crate) cast_address: u64,
+    pub(crate) cast_parameter: u64,
+    pub(crate) blocking_address: u64,
+    pub(crate) blocking_parameter: u64,
+    /// The address of the program's `struct dlm_lksb`.
+    pub(crate) lksb: u64,
+    /// The transaction that the lock belongs to, for those who look.
+    pub(crate) xid: u64,
+}
+
+/// What a request puts in the place of a lock's [`User`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// A LOCK request replaces all of it.
+    Replace(User),
+    /// An unlock or a cancel replaces the status block, and the parameter unless it is 0.
+    Finish { cast_parameter: u64, lksb: u64 },
+}
+
+impl Change {
+    /// The program's side after the change.
+    pub(crate) fn apply(&self, before: User) -> User {
+        match *self {
+            Change::Replace(user) => user,
+            Change::Finish {
+                cast_parameter,
+                lksb,
+            } => User {
+                cast_parameter: match cast_parameter {
+                    0 => before.cast_parameter,
+                    new => new,
+                },
+                lksb,
+                ..before
+            },
+        }
+    }
+
+    /// Whether the program wants to be told when its lock is in somebody's way.
+    pub(crate) fn listens(&self) -> bool {
+        matches!(self, Change::Replace(user) if user.blocking_address != 0)
+    }
+}
+
+/// A request, understood but for what only the lock table can judge.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Request<'a> {
+    /// A new lock.
+    Lock {
+        mode: Mode,
+        flags: Flags,
+        name: &'a [u8],
+        change: Change,
+    },
+    /// Another mode for a lock; `mode` is `None` if the number is none, which matters only if
+    /// there is such a lock.
+    Convert {
+        id: u32,
+        mode: Option<Mode>,
+        flags: Flags,
+        value: Value,
+        change: Change,
+    },
+    Unlock {
+        id: u32,
+        flags: Flags,
+        value: Value,
+        change: Change,
+    },
+    Cancel {
+        id: u32,
+        flags: Flags,
+        change: Change,
+    },
+    CreateLockspace {
+        flags: u32,
+        name: &'a [u8],
+    },
+    RemoveLockspace {
+        flags: u32,
+        minor: u32,
+    },
+}
+
+/// `DLM_USER_LSFLG_FORCEFREE`: remove a lockspace although there are locks.
+pub(crate) const SPACE_FORCEFREE: u32 = 2;
+
+/// `DLM_LSFL_NEWEXCL`: refuse to share an existing lockspace.
+pub(crate) const SPACE_NEWEXCL: u32 = 8;
+
+impl<'a> Request<'a> {
+    /// Reads a request.
+    ///
+    /// In this order: `EINVAL` for its size, `EBADE` for a version that is not 6.0, `EINVAL` for
+    /// a command or parameters that make no sense in any state.
+    pub(crate) fn parse(bytes: &'a [u8]) -> Result<Request<'a>> {
+        if !(REQUEST_MIN..=REQUEST_MAX).contains(&bytes.len()) {
+            return Err(EINVAL);
+        }
+        let (header, body) = Header::read_from_prefix(bytes).map_err(|_| EINVAL)?;
+        let [major, minor, _] = header.version;
+        if [major, minor] != [VERSION[0], VERSION[1]] {
+            return Err(EBADE);
+        }
+        if header.is64bit == 0 {
+            return Err(EINVAL);
+        }
+        match header.command {
+            command::LOCK => Self::parse_lock(body),
+            command::UNLOCK => Self::parse_unlock(body),
+            command::CREATE_LOCKSPACE => {
+                let (params, name) = SpaceParams::read_from_prefix(body).map_err(|_| EINVAL)?;
+                Ok(Request::CreateLockspace {
+                    flags: params.flags,
+                    name: space_name(name)?,
+                })
+            }
+            command::REMOVE_LOCKSPACE => {
+                let (params, _) = SpaceParams::read_from_prefix(body).map_err(|_| EINVAL)?;
+                Ok(Request::RemoveLockspace {
+                    flags: params.flags,
+                    minor: params.minor,
+                })
+            }
+            _ => Err(EINVAL),
+        }
+    }
+
+    fn parse_lock(body: &'a [u8]) -> Result<Request<'a>> {
+        let (params, rest) = LockParams::read_from_prefix(body).map_err(|_| EINVAL)?;
+        if params.castaddr == 0 || params.lksb == 0 {
+            return Err(EINVAL);
+        }
+        let flags = Flags(params.flags);
+        let change = Change::Replace(User {
+            cast_address: params.castaddr,
+            cast_parameter: params.castparam,
+            blocking_address: params.bastaddr,
+            blocking_parameter: params.bastparam,
+            lksb: params.lksb,
+            xid: params.xid,
+        });
+        let mode = Mode::new(params.mode);
+        if flags.any(Flags::CONVERT) {
+            return Ok(Request::Convert {
+                id: params.lkid,
+                mode,
+                flags,
+                value: params.lvb,
+                change,
+            });
+        }
+        let name = rest.get(..usize::from(params.namelen)).ok_or(EINVAL)?;
+        if name.len() > NAME_MAX {
+            return Err(EINVAL);
+        }
+        if flags.any(Flags::ORPHAN) {
+            // To adopt a lock that outlived its file: none does yet.
+            return Err(ENOENT);
+        }
+        Ok(Request::Lock {
+            mode: mode.ok_or(EINVAL)?,
+            flags,
+            name,
+            change,
+        })
+    }
+
+    fn parse_unlock(body: &'a [u8]) -> Result<Request<'a>> {
+        let (params, _) = LockParams::read_from_prefix(body).map_err(|_| EINVAL)?;
+        let (id, flags) = (params.lkid, Flags(params.flags));
+        let change = Change::Finish {
+            cast_parameter: params.castparam,
+            lksb: params.lksb,
+        };
+        if flags.any(Flags::CANCEL) {
+            return Ok(Request::Cancel { id, flags, change });
+        }
+        Ok(Request::Unlock {
+            id,
+            flags,
+            value: params.lvb,
+            change,
+        })
+    }
+}
+
+/// A lockspace name: up to the first NUL or the end; `EINVAL` if it is empty, too long, or has
+/// characters that would lead out of /dev or split a line of a table.
+fn space_name(bytes: &[u8]) -> Result<&[u8]> {
+    let name = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
+    let odd = |byte: &u8| byte.is_ascii_control() || matches!(byte, b'/' | b'!');
+    if name.is_empty() || name.len() > SPACE_NAME_MAX || name.iter().any(odd) {
+        return Err(EINVAL);
+    }
+    Ok(name)
+}
+
+/// The answer to a read of [`VERSION_LEN`] bytes.
+pub(crate) fn version() -> [u8; VERSION_LEN] {
+    let mut bytes = [0; VERSION_LEN];
+    let words = VERSION.iter().flat_map(|word| word.to_ne_bytes());
+    for (to, from) in bytes.iter_mut().zip(words) {
+        *to = from;
+    }
+    bytes
+}
+
+/// Something to be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum News {
+    /// An operation has ended.
+    Completion {
+        status: Status,
+        flags: StatusFlags,
+        value: Option<Value>,
+    },
+    /// The lock is in the way of a request for `mode`. `pending`: an operation on the lock itself
+    /// has not ended yet, as far as the program was told.
+    Blocking { mode: Mode, pending: bool },
+}
+
+/// A record: news about a lock, with what its program wants to get back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Record {
+    pub(crate) id: u32,
+    pub(crate) user: User,
+    pub(crate) news: News,
+}
+
+/// A record as a program reads it.
+pub(crate) struct Encoded {
+    bytes: [u8; RECORD_MAX],
+    length: usize,
+}
+
+impl Encoded {
+    pub(crate) fn bytes(&self) -> &[u8] {
+        self.bytes.get(..self.length).unwrap_or_default()
+    }
+}
+
+impl Record {
+    /// How many bytes the record takes.
+    pub(crate) fn length(&self) -> usize {
+        match self.news {
+            News::Completion { value: Some(_), .. } => RECORD_MAX,
+            _ => RECORD_MIN,
+        }
+    }
+
+    pub(crate) fn encode(&self) -> Encoded {
+        let length = self.length();
+        let mut bytes = [0; RECORD_MAX];
+        let (result, tail) = bytes.split_at_mut(RECORD_MIN);
+        for (to, from) in result.iter_mut().zip(self.result(length).as_bytes()) {
+            *to = *from;
+        }
+        if let News::Completion {
+            value: Some(value), ..
+        } = self.news
+        {
+            for (to, from) in tail.iter_mut().zip(value) {
+                *to = from;
+            }
+        }
+        Encoded { bytes, length }
+    }
+
+    fn result(&self, length: usize) -> RawResult {
+        let user = self.user;
+        let common = RawResult {
+            version: VERSION,
+            length: length as u32,
+            astaddr: user.cast_address,
+            astparam: user.cast_parameter,
+            user_lksb: user.lksb,
+            sb_status: 0,
+            sb_lkid: self.id,
+            sb_flags: 0,
+            sb_padding: [0; 7],
+            sb_lvbptr: 0,
+            bast_mode: 0,
+            unused: [0; 3],
+            lvb_offset: 0,
+        };
+        match self.news {
+            News::Completion {
+                status,
+                flags,
+                value,
+            } => RawResult {
+                sb_status: status.number(),
+                sb_flags: flags.0,
+                lvb_offset: value.map_or(0, |_| RECORD_MIN as u32),
+                ..common
+            },
+            News::Blocking { mode, pending } => RawResult {
+                astaddr: user.blocking_address,
+                astparam: user.blocking_parameter,
+                sb_status: if pending { IN_PROGRESS } else { 0 },
+                bast_mode: mode as u8,
+                ..common
+            },
+        }
+    }
+}
