@@ -158,8 +158,7 @@ pub(crate) struct Taken {
 
 impl Queue {
     pub(crate) fn new() -> Result<Arc<Queue>> {
-        let readable =
-            PollCondVarBox::new(c"dlm_device::readable", kernel::static_lock_class!())?;
+        let readable = PollCondVarBox::new(c"dlm_device::readable", kernel::static_lock_class!())?;
         let inner = Inner {
             slots: Slab::new(),
             values: Slab::new(),

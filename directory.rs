@@ -242,7 +242,10 @@ mod tests {
             assert_eq!(find(&directory, n / 2), Some(indices[n as usize / 2]));
         }
         for n in 0..2000 {
-            assert_eq!(directory.remove(indices[n as usize]).unwrap().name, entry(n).name);
+            assert_eq!(
+                directory.remove(indices[n as usize]).unwrap().name,
+                entry(n).name
+            );
             assert_eq!(find(&directory, n), None);
             let later = n + (1999 - n) / 2;
             assert_eq!(find(&directory, later).is_some(), later != n);

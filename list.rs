@@ -140,7 +140,9 @@ mod tests {
     fn both_ends_and_the_middle() {
         let mut slab = Slab::new();
         let mut list = List::<Here>::new();
-        let n: Vec<u32> = (0..4).map(|_| slab.insert(Links::NEW, NONE).unwrap()).collect();
+        let n: Vec<u32> = (0..4)
+            .map(|_| slab.insert(Links::NEW, NONE).unwrap())
+            .collect();
         list.push_back(&mut slab, n[1]);
         list.push_back(&mut slab, n[2]);
         list.push_front(&mut slab, n[0]);

@@ -109,7 +109,10 @@ impl Lockspace {
             let shard = pin_init!(Shard {
                 table <- new_mutex!(table, "dlm_device::Shard"),
             });
-            shards.push(KBox::pin_init(shard, GFP_KERNEL_ACCOUNT)?, GFP_KERNEL_ACCOUNT)?;
+            shards.push(
+                KBox::pin_init(shard, GFP_KERNEL_ACCOUNT)?,
+                GFP_KERNEL_ACCOUNT,
+            )?;
         }
         Arc::pin_init(
             pin_init!(Lockspace {
@@ -161,7 +164,11 @@ impl Lockspace {
         let files = self.files.lock();
         if !force {
             self.set_life(Life::Closing);
-            if self.shards.iter().any(|shard| !shard.table.lock().is_empty()) {
+            if self
+                .shards
+                .iter()
+                .any(|shard| !shard.table.lock().is_empty())
+            {
                 self.set_life(Life::Open);
                 return Err(EBUSY);
             }

@@ -291,7 +291,9 @@ mod tests {
     #[test]
     fn what_goes_in_comes_out() {
         let mut slab = Slab::new();
-        let all: Vec<u32> = (0..1000u64).map(|n| slab.insert(n, LIMIT).unwrap()).collect();
+        let all: Vec<u32> = (0..1000u64)
+            .map(|n| slab.insert(n, LIMIT).unwrap())
+            .collect();
         assert_eq!(slab.len(), 1000);
         for (n, index) in all.iter().enumerate() {
             assert_eq!(slab[*index], n as u64);
@@ -307,7 +309,9 @@ mod tests {
     #[test]
     fn memory_goes_back() {
         let mut slab = Slab::new();
-        let all: Vec<u32> = (0..10_000u64).map(|n| slab.insert(n, LIMIT).unwrap()).collect();
+        let all: Vec<u32> = (0..10_000u64)
+            .map(|n| slab.insert(n, LIMIT).unwrap())
+            .collect();
         assert!(chunks_with_memory(&slab) > 70);
         for index in all {
             slab.remove(index);
@@ -334,7 +338,9 @@ mod tests {
     #[test]
     fn uses_outlive_the_memory() {
         let mut slab = Slab::new();
-        let keep: Vec<u32> = (0..500u64).map(|n| slab.insert(n, LIMIT).unwrap()).collect();
+        let keep: Vec<u32> = (0..500u64)
+            .map(|n| slab.insert(n, LIMIT).unwrap())
+            .collect();
         let last = *keep.last().unwrap();
         assert_eq!(slab.uses(last), 1);
         for index in &keep {
@@ -358,7 +364,9 @@ mod tests {
     #[test]
     fn walks_find_every_used_slot() {
         let mut slab = Slab::new();
-        let all: Vec<u32> = (0..300u64).map(|n| slab.insert(n, LIMIT).unwrap()).collect();
+        let all: Vec<u32> = (0..300u64)
+            .map(|n| slab.insert(n, LIMIT).unwrap())
+            .collect();
         for index in all.iter().step_by(3) {
             slab.remove(*index);
         }

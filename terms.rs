@@ -267,7 +267,8 @@ mod tests {
     const TRANSFERS: [&str; 7] = [
         "111111", "111111", "-11111", "--1111", "---111", "000001", "000000",
     ];
-    const QUEUED_CONVERSIONS: [&str; 6] = ["011111", "001111", "000111", "001011", "000001", "000000"];
+    const QUEUED_CONVERSIONS: [&str; 6] =
+        ["011111", "001111", "000111", "001011", "000001", "000000"];
 
     fn cell(row: &str, column: Mode) -> char {
         row.chars().nth(column as usize).unwrap()
@@ -286,7 +287,10 @@ mod tests {
 
     #[test]
     fn transfer_is_the_matrix() {
-        for (row, from) in TRANSFERS.iter().zip([None].into_iter().chain(Mode::ALL.map(Some))) {
+        for (row, from) in TRANSFERS
+            .iter()
+            .zip([None].into_iter().chain(Mode::ALL.map(Some)))
+        {
             for to in Mode::ALL {
                 let wanted = match cell(row, to) {
                     '1' => Transfer::Read,

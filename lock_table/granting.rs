@@ -1,0 +1,388 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The rules of granting: who may have what he asks for, now or after others have let go.
+
+use super::{
+    blocking::Blocked,
+    resource::{
+        ByQueue,
+        State, //
+    },
+    Ask,
+    LockTable,
+    Owner, //
+};
+use crate::{
+    list::List,
+    terms::{
+        Flags,
+        Mode,
+        ModeCounts,
+        ModeSet,
+        Status,
+        StatusFlags, //
+    },
+};
+
+/// Where a lock stands that wants to be granted.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// It asks now.
+    New,
+    /// It is at the head of its queue.
+    First,
+    /// It is behind others.
+    Behind,
+}
+
+/// A lock's part in a decision.
+#[derive(Clone, Copy)]
+pub(super) struct Candidate {
+    pub(super) granted: Option<Mode>,
+    pub(super) requested: Mode,
+    pub(super) flags: Flags,
+}
+
+impl Candidate {
+    pub(super) fn new(granted: Option<Mode>, ask: &Ask) -> Self {
+        Candidate {
+            granted,
+            requested: ask.mode,
+            flags: ask.flags,
+        }
+    }
+
+    /// The same with the other mode that ALTPR or ALTCW allows.
+    pub(super) fn alternative(self) -> Option<Candidate> {
+        let flags = self.flags;
+        let requested = if flags.any(Flags::ALTPR) && self.requested != Mode::Pr {
+            Mode::Pr
+        } else if flags.any(Flags::ALTCW) && self.requested != Mode::Cw {
+            Mode::Cw
+        } else {
+            return None;
+        };
+        Some(Candidate { requested, ..self })
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Granted in this mode, which is not the requested one if `alternative`.
+    Grant { mode: Mode, alternative: bool },
+    /// A conversion deadlock, to be resolved by giving up the granted mode.
+    Demote,
+    /// A conversion deadlock.
+    Deadlock,
+    /// It has to wait.
+    Wait,
+}
+
+/// What one walk over the converting queue came to.
+#[derive(Default)]
+pub(super) struct Pass {
+    pub(super) granted: bool,
+    pub(super) demoted: bool,
+    /// What is still waited for.
+    pub(super) strongest: Option<Mode>,
+    pub(super) cw: bool,
+}
+
+/// The other locks of a converting queue, as seen from one of them during a walk.
+#[derive(Default)]
+pub(super) struct Rivals {
+    /// What those ahead ask for.
+    pub(super) ahead: ModeSet,
+    /// What those behind ask for, by the mode that they hold.
+    pub(super) behind: [ModeCounts; Mode::COUNT],
+}
+
+impl Rivals {
+    /// Takes the next lock out of those behind, and tells whether it is in a deadlock: it is in
+    /// the way of one ahead, or it and one behind are in each other's way.
+    pub(super) fn deadlocks(&mut self, candidate: Candidate) -> bool {
+        let Some(granted) = candidate.granted else {
+            return false;
+        };
+        self.behind[granted as usize].sub(candidate.requested);
+        let blocks = granted.conflicts();
+        blocks.intersects(self.ahead)
+            || Mode::ALL.into_iter().any(|held| {
+                held.conflicts().contains(candidate.requested)
+                    && blocks.intersects(self.behind[held as usize].present())
+            })
+    }
+}
+
+impl<O: Owner> LockTable<O> {
+    pub(super) fn candidate(&self, lock: u32) -> Candidate {
+        let lock = &self.locks[lock];
+        Candidate {
+            granted: lock.granted,
+            requested: lock.requested,
+            flags: lock.flags,
+        }
+    }
+
+    /// Whether a lock can be granted as it asks. `deadlock`: its conversion, if it has to wait,
+    /// is part of a conversion deadlock.
+    pub(super) fn decide(
+        &self,
+        resource: u32,
+        candidate: Candidate,
+        turn: Turn,
+        deadlock: bool,
+    ) -> Verdict {
+        if self.grantable(resource, candidate, turn) {
+            return Verdict::Grant {
+                mode: candidate.requested,
+                alternative: false,
+            };
+        }
+        if deadlock {
+            return if candidate.flags.any(Flags::CONVDEADLK) {
+                Verdict::Demote
+            } else {
+                Verdict::Deadlock
+            };
+        }
+        match candidate.alternative() {
+            Some(other) if self.grantable(resource, other, turn) => Verdict::Grant {
+                mode: other.requested,
+                alternative: true,
+            },
+            _ => Verdict::Wait,
+        }
+    }
+
+    /// The order of granting; the first rule that matches decides.
+    pub(super) fn grantable(&self, resource: u32, candidate: Candidate, turn: Turn) -> bool {
+        let resource = &self.resources[resource];
+        let flags = candidate.flags;
+        if flags.any(Flags::EXPEDITE) {
+            return true;
+        }
+        if resource
+            .held_by_others(candidate.granted)
+            .intersects(candidate.requested.conflicts())
+        {
+            return false;
+        }
+        let Some(contention) = &resource.contention else {
+            return true;
+        };
+        let no_conversions = contention.converting.is_empty();
+        match (candidate.granted, turn) {
+            (Some(_), Turn::New) => !flags.any(Flags::QUECVT) || no_conversions,
+            _ if flags.any(Flags::NOORDER) => true,
+            (Some(_), turn) => turn == Turn::First,
+            (None, Turn::New) => contention.is_empty(),
+            (None, turn) => no_conversions && turn == Turn::First,
+        }
+    }
+
+    /// Whether a conversion that is asked for now would have to wait for somebody who, being on
+    /// the converting queue before it, waits for it.
+    pub(super) fn deadlocks_now(&self, resource: u32, candidate: Candidate) -> bool {
+        let (Some(granted), Some(contention)) =
+            (candidate.granted, &self.resources[resource].contention)
+        else {
+            return false;
+        };
+        !candidate.flags.any(Flags::NOQUEUE)
+            && granted
+                .conflicts()
+                .intersects(contention.converting_for.present())
+    }
+
+    /// After anything that may let others in: grants what can be granted, and tells the holders
+    /// of those who still wait.
+    pub(super) fn grant_pending(&mut self, resource: u32) {
+        if self.resources[resource].contention.is_none() {
+            return;
+        }
+        let (mut strongest, mut cw) = self.grant_conversions(resource);
+        self.grant_waiting(resource);
+        if let Some(contention) = &self.resources[resource].contention {
+            let waited_for = contention.waiting_for.present();
+            strongest = strongest.max(waited_for.highest());
+            cw |= waited_for.contains(Mode::Cw);
+        }
+        if let Some(strongest) = strongest {
+            self.block(resource, Blocked::Queues { strongest, cw }, None);
+        }
+    }
+
+    /// Grants conversions, and returns the strongest mode that is still waited for, and whether
+    /// CW is.
+    ///
+    /// As long as every lock simply joined the end of the queue, none of them is in the way of one
+    /// ahead of it (it would not have been let in), and only the head can be granted: so it is
+    /// enough to look there. HEADQUE, NODLCKWT and NOORDER break that, and cost a walk.
+    pub(super) fn grant_conversions(&mut self, resource: u32) -> (Option<Mode>, bool) {
+        let Some(contention) = &self.resources[resource].contention else {
+            return (None, false);
+        };
+        if contention.irregular > 0 {
+            return self.grant_irregular_conversions(resource);
+        }
+        while let Some(head) = self.first(resource, State::Converting) {
+            if !self.try_grant(head, Turn::First) {
+                break;
+            }
+        }
+        match &self.resources[resource].contention {
+            Some(contention) => {
+                let wanted = contention.converting_for.present();
+                (wanted.highest(), wanted.contains(Mode::Cw))
+            }
+            None => (None, false),
+        }
+    }
+
+    /// The same by walking the queue, again after each walk that granted something, and once more
+    /// after the first that demoted a lock.
+    pub(super) fn grant_irregular_conversions(&mut self, resource: u32) -> (Option<Mode>, bool) {
+        let mut cw = false;
+        let mut may_repeat_for_demotion = true;
+        loop {
+            let pass = self.walk_conversions(resource);
+            cw |= pass.cw;
+            if pass.granted {
+                continue;
+            }
+            if pass.demoted && may_repeat_for_demotion {
+                may_repeat_for_demotion = false;
+                continue;
+            }
+            return (pass.strongest, cw);
+        }
+    }
+
+    pub(super) fn walk_conversions(&mut self, resource: u32) -> Pass {
+        let mut pass = Pass::default();
+        let mut rivals = self.rivals(resource);
+        let mut at = self.first(resource, State::Converting);
+        while let Some(lock) = at {
+            at = List::<ByQueue>::next(&self.locks, lock);
+            let candidate = self.candidate(lock);
+            let deadlock = rivals.deadlocks(candidate);
+            let turn = if self.first(resource, State::Converting) == Some(lock) {
+                Turn::First
+            } else {
+                Turn::Behind
+            };
+            match self.decide(resource, candidate, turn, deadlock) {
+                Verdict::Grant { mode, alternative } => {
+                    self.grant(lock, mode, alternative);
+                    self.complete(lock, Status::Granted);
+                    pass.granted = true;
+                    continue;
+                }
+                Verdict::Demote => {
+                    self.demote(lock);
+                    pass.demoted = true;
+                }
+                Verdict::Deadlock => self.warn_itself(lock),
+                Verdict::Wait => {
+                    pass.strongest = pass.strongest.max(Some(candidate.requested));
+                    pass.cw |= candidate.requested == Mode::Cw;
+                }
+            }
+            rivals.ahead.insert(candidate.requested);
+        }
+        pass
+    }
+
+    pub(super) fn rivals(&self, resource: u32) -> Rivals {
+        let mut rivals = Rivals::default();
+        let mut at = self.first(resource, State::Converting);
+        while let Some(lock) = at {
+            let candidate = self.candidate(lock);
+            if let Some(granted) = candidate.granted {
+                rivals.behind[granted as usize].add(candidate.requested);
+            }
+            at = List::<ByQueue>::next(&self.locks, lock);
+        }
+        rivals
+    }
+
+    /// A converting lock with NODLCKWT is in a deadlock: it is told of its own request, to
+    /// convert down.
+    pub(super) fn warn_itself(&mut self, lock: u32) {
+        let entry = &mut self.locks[lock];
+        if entry.flags.any(Flags::NODLCKWT) && entry.told < entry.requested {
+            entry.told = entry.requested;
+            let mode = entry.requested;
+            self.notify(lock, mode);
+        }
+    }
+
+    pub(super) fn grant_waiting(&mut self, resource: u32) {
+        let Some(contention) = &self.resources[resource].contention else {
+            return;
+        };
+        if contention.unordered > 0 {
+            return self.walk_waiting(resource);
+        }
+        while let Some(head) = self.first(resource, State::Waiting) {
+            if !self.try_grant(head, Turn::First) {
+                break;
+            }
+        }
+    }
+
+    pub(super) fn walk_waiting(&mut self, resource: u32) {
+        let mut at = self.first(resource, State::Waiting);
+        while let Some(lock) = at {
+            at = List::<ByQueue>::next(&self.locks, lock);
+            let turn = if self.first(resource, State::Waiting) == Some(lock) {
+                Turn::First
+            } else {
+                Turn::Behind
+            };
+            self.try_grant(lock, turn);
+        }
+    }
+
+    /// Grants a queued lock that is in no deadlock, if its turn has come.
+    pub(super) fn try_grant(&mut self, lock: u32, turn: Turn) -> bool {
+        let candidate = self.candidate(lock);
+        match self.decide(self.locks[lock].resource, candidate, turn, false) {
+            Verdict::Grant { mode, alternative } => {
+                self.grant(lock, mode, alternative);
+                self.complete(lock, Status::Granted);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    pub(super) fn grant(&mut self, lock: u32, mode: Mode, alternative: bool) {
+        if alternative {
+            self.locks[lock].status.set(StatusFlags::ALTMODE);
+        }
+        self.move_value(lock, mode);
+        // A lock that keeps its mode keeps its place among the granted.
+        let stays =
+            self.locks[lock].state == State::Granted && self.locks[lock].granted == Some(mode);
+        if !stays {
+            self.dequeue(lock);
+            self.locks[lock].granted = Some(mode);
+            self.locks[lock].told = Mode::Nl;
+            self.enqueue(lock, State::Granted);
+        } else {
+            self.set_told(lock, Mode::Nl);
+        }
+    }
+
+    /// Lowers a lock's granted mode to NL where it stands.
+    pub(super) fn demote(&mut self, lock: u32) {
+        let entry = &mut self.locks[lock];
+        let resource = &mut self.resources[entry.resource];
+        resource.count_out(entry);
+        entry.granted = Some(Mode::Nl);
+        entry.status.set(StatusFlags::DEMOTED);
+        resource.count_in(entry);
+    }
+}

@@ -1,0 +1,359 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the table is made of: locks, resources, and what a resource counts.
+
+use super::{
+    blocking::Demand,
+    Ask,
+    Ticket, //
+};
+use crate::{
+    directory::{
+        Named,
+        Place, //
+    },
+    list::{
+        Links,
+        List,
+        Through, //
+    },
+    terms::{
+        Flags,
+        Mode,
+        ModeCounts,
+        ModeSet,
+        StatusFlags,
+        NAME_MAX, //
+    },
+};
+use kernel::prelude::*;
+
+/// On which of its resource's queues a lock is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// On none: being made or unmade.
+    Loose,
+    Granted,
+    Converting,
+    Waiting,
+}
+
+/// The last record that a lock's owner was given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Last {
+    Nothing,
+    Completion,
+    Blocking(Mode),
+}
+
+pub(super) struct Lock {
+    pub(super) queue: Links,
+    pub(super) owned: Links,
+    pub(super) resource: u32,
+    pub(super) client: u32,
+    pub(super) ticket: Ticket,
+    pub(super) pid: u32,
+    pub(super) flags: Flags,
+    /// The lock's value buffer, in `LockTable::values`; it has one from its first VALBLK on.
+    pub(super) value: u32,
+    pub(super) state: State,
+    pub(super) granted: Option<Mode>,
+    /// What a converting or waiting lock asks for.
+    pub(super) requested: Mode,
+    /// The mode in which the last completion left it.
+    pub(super) completed: Option<Mode>,
+    pub(super) last: Last,
+    /// The strongest mode that it was told to be in the way of; NL: none since it was granted.
+    pub(super) told: Mode,
+    pub(super) status: StatusFlags,
+    pub(super) listens: bool,
+    /// Telling it again by the rule of PR and CW would do nothing: see [`Contention::settled`].
+    pub(super) quiet: bool,
+}
+
+impl Lock {
+    pub(super) fn new(resource: u32, client: u32, ticket: Ticket, value: u32, ask: &Ask) -> Self {
+        Lock {
+            queue: Links::NEW,
+            owned: Links::NEW,
+            resource,
+            client,
+            ticket,
+            pid: ask.pid,
+            flags: ask.flags,
+            value,
+            state: State::Loose,
+            granted: None,
+            requested: ask.mode,
+            completed: None,
+            last: Last::Nothing,
+            told: Mode::Nl,
+            status: StatusFlags::default(),
+            listens: ask.listens,
+            quiet: false,
+        }
+    }
+}
+
+pub(super) struct ByQueue;
+
+pub(super) struct ByOwner;
+
+impl Through<Lock> for ByQueue {
+    fn links(lock: &Lock) -> &Links {
+        &lock.queue
+    }
+
+    fn links_mut(lock: &mut Lock) -> &mut Links {
+        &mut lock.queue
+    }
+}
+
+impl Through<Lock> for ByOwner {
+    fn links(lock: &Lock) -> &Links {
+        &lock.owned
+    }
+
+    fn links_mut(lock: &mut Lock) -> &mut Links {
+        &mut lock.owned
+    }
+}
+
+/// Up to this length a name is stored in place.
+pub(super) const SHORT_NAME: usize = 30;
+
+pub(super) enum Name {
+    Short(u8, [u8; SHORT_NAME]),
+    Long(KBox<(u8, [u8; NAME_MAX])>),
+}
+
+impl Name {
+    pub(super) fn new(name: &[u8]) -> Result<Name> {
+        let length = u8::try_from(name.len()).map_err(|_| EINVAL)?;
+        if name.len() <= SHORT_NAME {
+            return Ok(Name::Short(length, padded(name)));
+        }
+        if name.len() > NAME_MAX {
+            return Err(EINVAL);
+        }
+        let bytes = (length, padded(name));
+        Ok(Name::Long(KBox::new(bytes, GFP_KERNEL_ACCOUNT)?))
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        match self {
+            Name::Short(length, bytes) => &bytes[..usize::from(*length)],
+            Name::Long(long) => &long.1[..usize::from(long.0)],
+        }
+    }
+}
+
+pub(super) fn padded<const N: usize>(name: &[u8]) -> [u8; N] {
+    let mut bytes = [0; N];
+    for (to, from) in bytes.iter_mut().zip(name) {
+        *to = *from;
+    }
+    bytes
+}
+
+pub(super) struct Resource {
+    pub(super) name: Name,
+    pub(super) place: Place,
+    pub(super) granted: List<ByQueue>,
+    /// The granted modes of the locks on the granted and on the converting queue.
+    pub(super) held: ModeCounts,
+    /// The value block, in `LockTable::values`, from the first write on.
+    pub(super) value: u32,
+    /// It was invalidated and not written since.
+    pub(super) value_invalid: bool,
+    pub(super) contention: Option<KBox<Contention>>,
+}
+
+impl Named for Resource {
+    fn name(&self) -> &[u8] {
+        self.name.bytes()
+    }
+
+    fn place(&self) -> &Place {
+        &self.place
+    }
+
+    fn place_mut(&mut self) -> &mut Place {
+        &mut self.place
+    }
+}
+
+impl Resource {
+    pub(super) fn is_unused(&self) -> bool {
+        self.granted.is_empty() && self.contention.as_ref().is_none_or(|c| c.is_empty())
+    }
+
+    /// The modes held by all but a lock that holds `own` itself.
+    pub(super) fn held_by_others(&self, own: Option<Mode>) -> ModeSet {
+        let mut held = self.held.present();
+        if let Some(own) = own {
+            if self.held.of(own) == 1 {
+                held.remove(own);
+            }
+        }
+        held
+    }
+
+    pub(super) fn queue_mut(&mut self, state: State) -> Option<&mut List<ByQueue>> {
+        let contention = self.contention.as_mut();
+        match state {
+            State::Loose => None,
+            State::Granted => Some(&mut self.granted),
+            State::Converting => contention.map(|queues| &mut queues.converting),
+            State::Waiting => contention.map(|queues| &mut queues.waiting),
+        }
+    }
+
+    /// Where it is counted what a granted lock was told, and the mode under which.
+    pub(super) fn tellers(&mut self, lock: &Lock) -> Option<(&mut Contention, Mode)> {
+        match (&mut self.contention, lock.state, lock.granted) {
+            (Some(contention), State::Granted, Some(held)) => Some((contention, held)),
+            _ => None,
+        }
+    }
+
+    /// Counts a lock on the queue of its state.
+    pub(super) fn count_in(&mut self, lock: &mut Lock) {
+        if let Some(held) = lock.granted {
+            self.held.add(held);
+        }
+        if let Some((contention, held)) = self.tellers(lock) {
+            contention.add_holder(lock, held);
+        }
+        let Some(contention) = &mut self.contention else {
+            return;
+        };
+        match lock.state {
+            State::Converting => {
+                contention.converting_for.add(lock.requested);
+                contention.irregular += u32::from(Contention::is_irregular(lock));
+            }
+            State::Waiting => {
+                contention.waiting_for.add(lock.requested);
+                contention.unordered += u32::from(lock.flags.any(Flags::NOORDER));
+            }
+            State::Loose | State::Granted => {}
+        }
+    }
+
+    /// The opposite of [`Self::count_in`].
+    pub(super) fn count_out(&mut self, lock: &mut Lock) {
+        if lock.state == State::Loose {
+            return;
+        }
+        if let Some(held) = lock.granted {
+            self.held.sub(held);
+        }
+        if let Some((contention, held)) = self.tellers(lock) {
+            contention.remove_holder(lock, held);
+        }
+        let Some(contention) = &mut self.contention else {
+            return;
+        };
+        match lock.state {
+            State::Converting => {
+                contention.converting_for.sub(lock.requested);
+                contention.irregular -= u32::from(Contention::is_irregular(lock));
+            }
+            State::Waiting => {
+                contention.waiting_for.sub(lock.requested);
+                contention.unordered -= u32::from(lock.flags.any(Flags::NOORDER));
+            }
+            State::Loose | State::Granted => {}
+        }
+    }
+}
+
+/// What a resource needs once somebody has been refused.
+pub(super) struct Contention {
+    pub(super) converting: List<ByQueue>,
+    pub(super) waiting: List<ByQueue>,
+    pub(super) converting_for: ModeCounts,
+    pub(super) waiting_for: ModeCounts,
+    /// Converting locks that did not simply join the end of the queue or that may leave it out of
+    /// turn; see [`LockTable::grant_conversions`].
+    pub(super) irregular: u32,
+    /// Waiting locks that may be granted out of turn (NOORDER).
+    pub(super) unordered: u32,
+    /// The granted locks of each mode, by the strongest mode they were told of.
+    pub(super) told: [ModeCounts; Mode::COUNT],
+    /// By the rule of PR and CW the holders of a mode are told again with every change, and
+    /// nearly always it comes to nothing because it is what they heard last. So this remembers,
+    /// for each mode, the demand that was last put to all its holders, and `restless` how many of
+    /// them would not be indifferent to hearing it again.
+    pub(super) settled: [Option<Demand>; Mode::COUNT],
+    pub(super) restless: ModeCounts,
+}
+
+impl Contention {
+    pub(super) fn new() -> Self {
+        Contention {
+            converting: List::new(),
+            waiting: List::new(),
+            converting_for: ModeCounts::default(),
+            waiting_for: ModeCounts::default(),
+            irregular: 0,
+            unordered: 0,
+            told: [ModeCounts::default(); Mode::COUNT],
+            settled: [None; Mode::COUNT],
+            restless: ModeCounts::default(),
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.converting.is_empty() && self.waiting.is_empty()
+    }
+
+    pub(super) fn add_holder(&mut self, lock: &mut Lock, held: Mode) {
+        self.told[held as usize].add(lock.told);
+        self.restless.add(held);
+        lock.quiet = false;
+    }
+
+    pub(super) fn remove_holder(&mut self, lock: &mut Lock, held: Mode) {
+        self.set_quiet(lock, held, false);
+        self.restless.sub(held);
+        self.told[held as usize].sub(lock.told);
+    }
+
+    pub(super) fn set_told(&mut self, lock: &mut Lock, held: Mode, told: Mode) {
+        self.told[held as usize].sub(lock.told);
+        lock.told = told;
+        self.told[held as usize].add(told);
+        self.set_quiet(lock, held, false);
+    }
+
+    pub(super) fn set_quiet(&mut self, lock: &mut Lock, held: Mode, quiet: bool) {
+        if lock.quiet == quiet {
+            return;
+        }
+        lock.quiet = quiet;
+        if quiet {
+            self.restless.sub(held);
+        } else {
+            self.restless.add(held);
+        }
+    }
+
+    pub(super) fn is_irregular(lock: &Lock) -> bool {
+        let irregular = Flags::HEADQUE.with(Flags::NODLCKWT).with(Flags::NOORDER);
+        lock.flags.any(irregular)
+    }
+
+    /// How many holders of `mode` a demand has to be put to.
+    pub(super) fn audience(&self, mode: Mode, demand: Demand) -> u32 {
+        if demand.crossing && self.settled[mode as usize] == Some(demand) {
+            return self.restless.of(mode);
+        }
+        Mode::ALL
+            .into_iter()
+            .filter(|told| demand.concerns(*told))
+            .map(|told| self.told[mode as usize].of(told))
+            .sum()
+    }
+}

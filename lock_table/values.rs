@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Value blocks: between a lock's buffer and its resource.
+
+use super::{
+    granting::{
+        Candidate,
+        Verdict, //
+    },
+    LockTable,
+    Owner, //
+};
+use crate::{
+    slab::NONE,
+    terms::{
+        transfer,
+        Flags,
+        Mode,
+        StatusFlags,
+        Transfer,
+        Value, //
+    },
+};
+use kernel::prelude::*;
+
+impl<O: Owner> LockTable<O> {
+    /// Whether an operation with these flags writes the lock's buffer where the matrix says so.
+    pub(super) fn writes(&self, lock: u32, flags: Flags) -> bool {
+        flags.any(Flags::VALBLK) && !flags.any(Flags::IVVALBLK) && self.locks[lock].value != NONE
+    }
+
+    /// A value block for the resource, if it has none: to be attached, or given back.
+    pub(super) fn prepare_value(&mut self, resource: u32) -> Result<u32> {
+        if self.resources[resource].value == NONE {
+            self.values.insert(Value::default(), NONE)
+        } else {
+            Ok(NONE)
+        }
+    }
+
+    /// The same for a conversion, if it will write.
+    pub(super) fn prepare_write(
+        &mut self,
+        resource: u32,
+        candidate: Candidate,
+        verdict: Verdict,
+    ) -> Result<u32> {
+        let flags = candidate.flags;
+        match verdict {
+            Verdict::Grant { mode, .. }
+                if transfer(candidate.granted, mode) == Transfer::Write
+                    && flags.any(Flags::VALBLK)
+                    && !flags.any(Flags::IVVALBLK) =>
+            {
+                self.prepare_value(resource)
+            }
+            _ => Ok(NONE),
+        }
+    }
+
+    pub(super) fn fill_buffer(&mut self, lock: u32, value: &Value) {
+        if let Some(buffer) = self.values.get_mut(self.locks[lock].value) {
+            *buffer = *value;
+        }
+    }
+
+    pub(super) fn copy_value(&mut self, from: u32, to: u32) {
+        if let Some(value) = self.values.get(from).copied() {
+            if let Some(target) = self.values.get_mut(to) {
+                *target = value;
+            }
+        }
+    }
+
+    /// What the value block does when a lock is granted in `to`.
+    pub(super) fn move_value(&mut self, lock: u32, to: Mode) {
+        let entry = &self.locks[lock];
+        let resource = &mut self.resources[entry.resource];
+        let asked = entry.value != NONE && entry.flags.any(Flags::VALBLK);
+        let (buffer, value) = (entry.value, resource.value);
+        match transfer(entry.granted, to) {
+            Transfer::Read if !asked || value == NONE => return,
+            Transfer::Read => self.copy_value(value, buffer),
+            Transfer::Write if entry.flags.any(Flags::IVVALBLK) => {
+                resource.value_invalid = true;
+                return;
+            }
+            Transfer::Write if asked => {
+                resource.value_invalid = false;
+                self.copy_value(buffer, value);
+                return;
+            }
+            Transfer::Write => return,
+            Transfer::Nothing => {}
+        }
+        let entry = &mut self.locks[lock];
+        if self.resources[entry.resource].value_invalid {
+            entry.status.set(StatusFlags::VALNOTVALID);
+        }
+    }
+
+    /// What the value block does when a lock goes.
+    pub(super) fn write_on_unlock(&mut self, lock: u32) {
+        let entry = &self.locks[lock];
+        if entry.granted < Some(Mode::Pw) {
+            return;
+        }
+        let resource = &mut self.resources[entry.resource];
+        if entry.flags.any(Flags::IVVALBLK) {
+            resource.value_invalid = true;
+        } else if entry.flags.any(Flags::VALBLK) && entry.value != NONE {
+            resource.value_invalid = false;
+            let (buffer, value) = (entry.value, resource.value);
+            self.copy_value(buffer, value);
+        }
+    }
+}
