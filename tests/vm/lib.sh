@@ -85,7 +85,7 @@ make_entry() {
 }
 
 # in_root [bwrap options] -- COMMAND... - run COMMAND inside the build root
-# $root, in the folder $at or else the current one. The checkout and the cache are where they are outside; the kernel of
+# $root, in the folder $at or else the checkout's. The checkout and the cache are where they are outside; the kernel of
 # $kernel, if set, is /kernel; the root itself cannot be written to.
 in_root() {
 	local -a view=() extra=()
@@ -124,7 +124,7 @@ in_root() {
 			;;
 		esac
 	done
-	bwrap "${view[@]}" --chdir "${at:-$PWD}" "${extra[@]}" "$@"
+	bwrap "${view[@]}" --chdir "${at:-$top}" "${extra[@]}" "$@"
 }
 
 # apt_in_root [bwrap options] -- COMMAND... - the same with apt's lists and downloads kept in the
