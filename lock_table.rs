@@ -331,15 +331,11 @@ impl<O: Owner> LockTable<O> {
         let deadlock = self.deadlocks_now(resource, candidate);
         let verdict = self.decide(resource, candidate, Turn::New, deadlock);
         self.prepare_refusal(resource, verdict, ask.flags)?;
-        let spare = self.prepare_write(resource, candidate, verdict)?;
+        if candidate.may_write(verdict) {
+            self.prepare_value(resource)?;
+        }
         let waits = !ask.flags.any(Flags::NOQUEUE);
-        if let Err(error) = self.redirect(lock, ask, value, change, Occasion::Operation { waits }) {
-            self.values.remove(spare);
-            return Err(error);
-        }
-        if spare != NONE {
-            self.resources[resource].value = spare;
-        }
+        self.redirect(lock, ask, value, change, Occasion::Operation { waits })?;
         let entry = &mut self.locks[lock];
         entry.flags = ask.flags;
         entry.status = StatusFlags::default();
@@ -398,20 +394,11 @@ impl<O: Owner> LockTable<O> {
         let resource = self.locks[lock].resource;
         let entry = &self.locks[lock];
         let flags = entry.flags.with(flags);
-        let spare = if entry.granted >= Some(Mode::Pw) && self.writes(lock, flags) {
-            self.prepare_value(resource)?
-        } else {
-            NONE
-        };
-        let occasion = Occasion::Operation { waits: false };
-        let changed = self.change(lock, change, occasion, false);
-        if let Err(error) = changed {
-            self.values.remove(spare);
-            return Err(error);
+        if entry.granted >= Some(Mode::Pw) && entry.value != NONE && flags.write_value() {
+            self.prepare_value(resource)?;
         }
-        if spare != NONE {
-            self.resources[resource].value = spare;
-        }
+        let waits = false;
+        self.change(lock, change, Occasion::Operation { waits }, false)?;
         self.fill_buffer(lock, value);
         self.locks[lock].flags = flags;
         self.locks[lock].status = StatusFlags::default();
@@ -571,6 +558,7 @@ impl<O: Owner> LockTable<O> {
             granted: List::new(),
             held: ModeCounts::default(),
             value: NONE,
+            value_written: false,
             value_invalid: false,
             contention: None,
         })
@@ -688,3 +676,7 @@ impl<O: Owner> LockTable<O> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+#[path = "tests/host/src/inspect.rs"]
+pub(crate) mod inspect;

@@ -190,6 +190,11 @@ impl Flags {
         self.0 & flags.0 != 0
     }
 
+    /// Whether a value block is written, where the mode allows it, and not invalidated.
+    pub(crate) const fn write_value(self) -> bool {
+        self.any(Flags::VALBLK) && !self.any(Flags::IVVALBLK)
+    }
+
     pub(crate) const fn with(self, flags: Flags) -> Flags {
         Flags(self.0 | flags.0)
     }

@@ -430,3 +430,255 @@ impl Record {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A request of `size` bytes with a sound header.
+    fn request(command: u8, size: usize) -> Vec<u8> {
+        let mut bytes = vec![0; size];
+        put(&mut bytes, 0, &6u32.to_ne_bytes());
+        bytes[12] = command;
+        bytes[13] = 1;
+        bytes
+    }
+
+    fn put(bytes: &mut [u8], at: usize, what: &[u8]) {
+        bytes[at..at + what.len()].copy_from_slice(what);
+    }
+
+    /// A LOCK request for `name` with every field set to something of its own.
+    fn lock(name: &[u8], flags: u32) -> Vec<u8> {
+        let mut bytes = request(command::LOCK, 120 + name.len());
+        bytes[16] = 3;
+        bytes[17] = name.len() as u8;
+        put(&mut bytes, 20, &flags.to_ne_bytes());
+        put(&mut bytes, 24, &77u32.to_ne_bytes());
+        for (n, at) in [32, 40, 48, 56, 64, 72, 80].into_iter().enumerate() {
+            put(&mut bytes, at, &(n as u64 + 100).to_ne_bytes());
+        }
+        put(&mut bytes, 88, &[9; VALUE_LEN]);
+        put(&mut bytes, 120, name);
+        bytes
+    }
+
+    const USER: User = User {
+        xid: 100,
+        cast_parameter: 102,
+        cast_address: 103,
+        blocking_parameter: 104,
+        blocking_address: 105,
+        lksb: 106,
+    };
+
+    #[test]
+    fn a_lock_request_is_read_from_where_the_header_file_says() {
+        assert_eq!(
+            Request::parse(&lock(b"name", 1)),
+            Ok(Request::Lock {
+                mode: Mode::Pr,
+                flags: Flags::NOQUEUE,
+                name: b"name",
+                change: Change::Replace(USER),
+            })
+        );
+    }
+
+    #[test]
+    fn a_conversion_too() {
+        assert_eq!(
+            Request::parse(&lock(b"", 4 | 8)),
+            Ok(Request::Convert {
+                id: 77,
+                mode: Some(Mode::Pr),
+                flags: Flags::CONVERT.with(Flags::VALBLK),
+                value: [9; VALUE_LEN],
+                change: Change::Replace(USER),
+            })
+        );
+    }
+
+    #[test]
+    fn an_unlock_takes_little_of_what_is_there() {
+        let mut bytes = lock(b"", 8);
+        bytes[12] = command::UNLOCK;
+        let change = Change::Finish {
+            cast_parameter: 102,
+            lksb: 106,
+        };
+        assert_eq!(
+            Request::parse(&bytes),
+            Ok(Request::Unlock {
+                id: 77,
+                flags: Flags::VALBLK,
+                value: [9; VALUE_LEN],
+                change,
+            })
+        );
+        put(&mut bytes, 20, &2u32.to_ne_bytes());
+        assert_eq!(
+            Request::parse(&bytes),
+            Ok(Request::Cancel {
+                id: 77,
+                flags: Flags::CANCEL,
+                change,
+            })
+        );
+    }
+
+    #[test]
+    fn finishing_keeps_the_parameter_unless_there_is_a_new_one() {
+        let finish = |cast_parameter| {
+            let change = Change::Finish {
+                cast_parameter,
+                lksb: 1,
+            };
+            change.apply(USER)
+        };
+        assert_eq!(finish(0), User { lksb: 1, ..USER });
+        assert_eq!(finish(2).cast_parameter, 2);
+    }
+
+    #[test]
+    fn sizes_are_bounded() {
+        for (command, smallest) in [(command::REMOVE_LOCKSPACE, 104), (command::UNLOCK, 120)] {
+            let mut bytes = request(command, 300);
+            for size in (0..=300).rev() {
+                bytes.truncate(size);
+                let fits = (smallest..=184).contains(&size);
+                let wanted = if fits { Ok(()) } else { Err(EINVAL) };
+                assert_eq!(Request::parse(&bytes).map(drop), wanted, "{size}");
+            }
+        }
+    }
+
+    #[test]
+    fn versions_are_checked_before_commands() {
+        for (version, wanted) in [
+            ([6, 0, 0], EINVAL),
+            ([6, 0, 99], EINVAL),
+            ([6, 1, 0], EBADE),
+            ([5, 0, 2], EBADE),
+            ([7, 0, 0], EBADE),
+        ] {
+            let mut bytes = request(200, 120);
+            for (n, word) in version.into_iter().enumerate() {
+                put(&mut bytes, 4 * n, &u32::to_ne_bytes(word));
+            }
+            assert_eq!(Request::parse(&bytes), Err(wanted), "{version:?}");
+        }
+    }
+
+    #[test]
+    fn names_end_where_the_request_ends() {
+        let mut bytes = lock(&[7; 64], 0);
+        assert!(Request::parse(&bytes).is_ok());
+        bytes.pop();
+        assert_eq!(Request::parse(&bytes), Err(EINVAL));
+        bytes[17] = 63;
+        assert!(Request::parse(&bytes).is_ok());
+        bytes[17] = 65;
+        assert_eq!(Request::parse(&bytes), Err(EINVAL));
+    }
+
+    #[test]
+    fn missing_addresses_and_modes_are_refused() {
+        for at in [56, 80] {
+            let mut bytes = lock(b"n", 0);
+            put(&mut bytes, at, &[0; 8]);
+            assert_eq!(Request::parse(&bytes), Err(EINVAL), "{at}");
+        }
+        let mut bytes = lock(b"n", 0);
+        bytes[16] = 6;
+        assert_eq!(Request::parse(&bytes), Err(EINVAL));
+    }
+
+    #[test]
+    fn lockspace_names() {
+        let parse = |name: &[u8]| {
+            let mut bytes = request(command::CREATE_LOCKSPACE, 184);
+            put(&mut bytes, 24, name);
+            match Request::parse(&bytes) {
+                Ok(Request::CreateLockspace { name, .. }) => Ok(name.to_vec()),
+                Ok(other) => panic!("{other:?}"),
+                Err(error) => Err(error),
+            }
+        };
+        assert_eq!(parse(b"a\0b"), Ok(b"a".to_vec()));
+        assert_eq!(parse(&[b'x'; 64]), Ok(vec![b'x'; 64]));
+        assert_eq!(parse(b"\xc3\xa9 \xff"), Ok(b"\xc3\xa9 \xff".to_vec()));
+        for refused in [&b""[..], &[b'x'; 65], b"a/b", b"a!b", b"a\nb", b"a\x7f"] {
+            assert_eq!(parse(refused), Err(EINVAL), "{refused:?}");
+        }
+    }
+
+    fn record(news: News) -> Record {
+        Record {
+            id: 0x1234,
+            user: USER,
+            news,
+        }
+    }
+
+    fn word(bytes: &[u8], at: usize) -> u32 {
+        u32::from_ne_bytes(bytes[at..at + 4].try_into().unwrap())
+    }
+
+    fn long(bytes: &[u8], at: usize) -> u64 {
+        u64::from_ne_bytes(bytes[at..at + 8].try_into().unwrap())
+    }
+
+    #[test]
+    fn a_completion_is_written_where_the_header_file_says() {
+        let news = News::Completion {
+            status: Status::Cancelled,
+            flags: StatusFlags(5),
+            value: None,
+        };
+        let encoded = record(news).encode();
+        let bytes = encoded.bytes();
+        assert_eq!(bytes.len(), 72);
+        let header: Vec<u32> = (0..4).map(|n| word(bytes, 4 * n)).collect();
+        assert_eq!(header, [6, 0, 2, 72]);
+        let user: Vec<u64> = (2..5).map(|n| long(bytes, 8 * n)).collect();
+        assert_eq!(user, [103, 102, 106]);
+        assert_eq!(word(bytes, 40) as i32, -0x10001);
+        assert_eq!(word(bytes, 44), 0x1234);
+        assert_eq!(bytes[48..56], [5, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(bytes[56..72], [0; 16]);
+    }
+
+    #[test]
+    fn a_value_block_follows() {
+        let news = News::Completion {
+            status: Status::Granted,
+            flags: StatusFlags::default(),
+            value: Some([3; VALUE_LEN]),
+        };
+        let encoded = record(news).encode();
+        let bytes = encoded.bytes();
+        assert_eq!((word(bytes, 12), word(bytes, 68)), (104, 72));
+        assert_eq!(bytes[72..], [3; VALUE_LEN]);
+    }
+
+    #[test]
+    fn a_blocking_record_shows_the_other_address() {
+        for (pending, status) in [(false, 0), (true, -0x10003)] {
+            let mode = Mode::Ex;
+            let encoded = record(News::Blocking { mode, pending }).encode();
+            let bytes = encoded.bytes();
+            assert_eq!((long(bytes, 16), long(bytes, 24)), (105, 104));
+            assert_eq!(word(bytes, 40) as i32, status);
+            assert_eq!(bytes[48..56], [0; 8]);
+            assert_eq!(bytes[64..72], [5, 0, 0, 0, 0, 0, 0, 0]);
+        }
+    }
+
+    #[test]
+    fn the_version_is_three_words() {
+        let bytes = version();
+        let words: Vec<u32> = (0..3).map(|n| word(&bytes, 4 * n)).collect();
+        assert_eq!(words, VERSION);
+    }
+}

@@ -15,12 +15,14 @@ use super::{
 use crate::{
     list::List,
     terms::{
+        transfer,
         Flags,
         Mode,
         ModeCounts,
         ModeSet,
         Status,
-        StatusFlags, //
+        StatusFlags,
+        Transfer, //
     },
 };
 
@@ -50,6 +52,18 @@ impl Candidate {
             requested: ask.mode,
             flags: ask.flags,
         }
+    }
+
+    /// Whether a conversion on which this is the verdict writes the value block, now or when its
+    /// turn comes. One that has to wait for the very mode it asks for does not: what gives up
+    /// the right to write is granted at once.
+    pub(super) fn may_write(self, verdict: Verdict) -> bool {
+        let mode = match verdict {
+            Verdict::Grant { mode, .. } => Some(mode),
+            _ => self.alternative().map(|other| other.requested),
+        };
+        self.flags.write_value()
+            && mode.is_some_and(|mode| transfer(self.granted, mode) == Transfer::Write)
     }
 
     /// The same with the other mode that ALTPR or ALTCW allows.

@@ -162,8 +162,10 @@ pub(super) struct Resource {
     pub(super) granted: List<ByQueue>,
     /// The granted modes of the locks on the granted and on the converting queue.
     pub(super) held: ModeCounts,
-    /// The value block, in `LockTable::values`, from the first write on.
+    /// Room for the value block, in `LockTable::values`: set aside by who may write it.
     pub(super) value: u32,
+    /// There is a value block: it has been written.
+    pub(super) value_written: bool,
     /// It was invalidated and not written since.
     pub(super) value_invalid: bool,
     pub(super) contention: Option<KBox<Contention>>,

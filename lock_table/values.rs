@@ -3,10 +3,6 @@
 //! Value blocks: between a lock's buffer and its resource.
 
 use super::{
-    granting::{
-        Candidate,
-        Verdict, //
-    },
     LockTable,
     Owner, //
 };
@@ -24,38 +20,14 @@ use crate::{
 use kernel::prelude::*;
 
 impl<O: Owner> LockTable<O> {
-    /// Whether an operation with these flags writes the lock's buffer where the matrix says so.
-    pub(super) fn writes(&self, lock: u32, flags: Flags) -> bool {
-        flags.any(Flags::VALBLK) && !flags.any(Flags::IVVALBLK) && self.locks[lock].value != NONE
-    }
-
-    /// A value block for the resource, if it has none: to be attached, or given back.
-    pub(super) fn prepare_value(&mut self, resource: u32) -> Result<u32> {
+    /// Sees to it that the resource has room for a value block. Room that is not used, because
+    /// the request fails or never writes, does no harm: nobody reads it.
+    pub(super) fn prepare_value(&mut self, resource: u32) -> Result {
         if self.resources[resource].value == NONE {
-            self.values.insert(Value::default(), NONE)
-        } else {
-            Ok(NONE)
+            let room = self.values.insert(Value::default(), NONE)?;
+            self.resources[resource].value = room;
         }
-    }
-
-    /// The same for a conversion, if it will write.
-    pub(super) fn prepare_write(
-        &mut self,
-        resource: u32,
-        candidate: Candidate,
-        verdict: Verdict,
-    ) -> Result<u32> {
-        let flags = candidate.flags;
-        match verdict {
-            Verdict::Grant { mode, .. }
-                if transfer(candidate.granted, mode) == Transfer::Write
-                    && flags.any(Flags::VALBLK)
-                    && !flags.any(Flags::IVVALBLK) =>
-            {
-                self.prepare_value(resource)
-            }
-            _ => Ok(NONE),
-        }
+        Ok(())
     }
 
     pub(super) fn fill_buffer(&mut self, lock: u32, value: &Value) {
@@ -79,13 +51,14 @@ impl<O: Owner> LockTable<O> {
         let asked = entry.value != NONE && entry.flags.any(Flags::VALBLK);
         let (buffer, value) = (entry.value, resource.value);
         match transfer(entry.granted, to) {
-            Transfer::Read if !asked || value == NONE => return,
+            Transfer::Read if !asked || !resource.value_written => return,
             Transfer::Read => self.copy_value(value, buffer),
             Transfer::Write if entry.flags.any(Flags::IVVALBLK) => {
                 resource.value_invalid = true;
                 return;
             }
             Transfer::Write if asked => {
+                resource.value_written = true;
                 resource.value_invalid = false;
                 self.copy_value(buffer, value);
                 return;
@@ -109,6 +82,7 @@ impl<O: Owner> LockTable<O> {
         if entry.flags.any(Flags::IVVALBLK) {
             resource.value_invalid = true;
         } else if entry.flags.any(Flags::VALBLK) && entry.value != NONE {
+            resource.value_written = true;
             resource.value_invalid = false;
             let (buffer, value) = (entry.value, resource.value);
             self.copy_value(buffer, value);
