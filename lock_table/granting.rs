@@ -232,7 +232,7 @@ impl<O: Owner> LockTable<O> {
     ///
     /// As long as every lock simply joined the end of the queue, none of them is in the way of one
     /// ahead of it (it would not have been let in), and only the head can be granted: so it is
-    /// enough to look there. HEADQUE, NODLCKWT and NOORDER break that, and cost a walk.
+    /// enough to look there. Locks that break this are counted, and cost a walk.
     pub(super) fn grant_conversions(&mut self, resource: u32) -> (Option<Mode>, bool) {
         let Some(contention) = &self.resources[resource].contention else {
             return (None, false);

@@ -67,6 +67,9 @@ pub(super) struct Lock {
     pub(super) told: Mode,
     pub(super) status: StatusFlags,
     pub(super) listens: bool,
+    /// While converting: the queue's order is not plain because of it; see
+    /// [`Contention::is_irregular`].
+    pub(super) irregular: bool,
     /// Telling it again by the rule of PR and CW would do nothing: see [`Contention::settled`].
     pub(super) quiet: bool,
 }
@@ -90,6 +93,7 @@ impl Lock {
             told: Mode::Nl,
             status: StatusFlags::default(),
             listens: ask.listens,
+            irregular: false,
             quiet: false,
         }
     }
@@ -232,8 +236,12 @@ impl Resource {
         };
         match lock.state {
             State::Converting => {
+                lock.irregular = contention.is_irregular(lock);
+                contention.irregular += u32::from(lock.irregular);
                 contention.converting_for.add(lock.requested);
-                contention.irregular += u32::from(Contention::is_irregular(lock));
+                if let Some(held) = lock.granted {
+                    contention.converting_held.add(held);
+                }
             }
             State::Waiting => {
                 contention.waiting_for.add(lock.requested);
@@ -259,8 +267,11 @@ impl Resource {
         };
         match lock.state {
             State::Converting => {
+                contention.irregular -= u32::from(lock.irregular);
                 contention.converting_for.sub(lock.requested);
-                contention.irregular -= u32::from(Contention::is_irregular(lock));
+                if let Some(held) = lock.granted {
+                    contention.converting_held.sub(held);
+                }
             }
             State::Waiting => {
                 contention.waiting_for.sub(lock.requested);
@@ -275,10 +286,11 @@ impl Resource {
 pub(super) struct Contention {
     pub(super) converting: List<ByQueue>,
     pub(super) waiting: List<ByQueue>,
+    /// The granted and the requested modes of those who convert.
+    pub(super) converting_held: ModeCounts,
     pub(super) converting_for: ModeCounts,
     pub(super) waiting_for: ModeCounts,
-    /// Converting locks that did not simply join the end of the queue or that may leave it out of
-    /// turn; see [`LockTable::grant_conversions`].
+    /// Converting locks that are [`Lock::irregular`].
     pub(super) irregular: u32,
     /// Waiting locks that may be granted out of turn (NOORDER).
     pub(super) unordered: u32,
@@ -297,6 +309,7 @@ impl Contention {
         Contention {
             converting: List::new(),
             waiting: List::new(),
+            converting_held: ModeCounts::default(),
             converting_for: ModeCounts::default(),
             waiting_for: ModeCounts::default(),
             irregular: 0,
@@ -342,9 +355,19 @@ impl Contention {
         }
     }
 
-    pub(super) fn is_irregular(lock: &Lock) -> bool {
-        let irregular = Flags::HEADQUE.with(Flags::NODLCKWT).with(Flags::NOORDER);
-        lock.flags.any(irregular)
+    /// Whether a lock that joins the converting queue now breaks what makes it enough to look at
+    /// the queue's head: that nobody is granted out of turn, and nobody is in the way of one
+    /// ahead of him.
+    fn is_irregular(&self, lock: &Lock) -> bool {
+        let ahead_of_blockers = lock.flags.any(Flags::HEADQUE)
+            && lock
+                .requested
+                .conflicts()
+                .intersects(self.converting_held.present());
+        let blocks_one_ahead = lock
+            .granted
+            .is_some_and(|held| held.conflicts().intersects(self.converting_for.present()));
+        lock.flags.any(Flags::NOORDER) || ahead_of_blockers || blocks_one_ahead
     }
 
     /// How many holders of `mode` a demand has to be put to.
