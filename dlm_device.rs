@@ -38,6 +38,7 @@ use crate::{
     },
     wire::Request,
 };
+use core::mem::MaybeUninit;
 use kernel::{
     fs::{
         File,
@@ -101,14 +102,23 @@ fn device_name(name: &[u8]) -> Result<CString> {
     CString::try_from_fmt(fmt!("{}", BStr::from_bytes(name)))
 }
 
-/// Reads a request from a `write()`. `EINVAL` for its size, `EFAULT`.
-fn read_request(source: &mut IovIterSource<'_>, buffer: &mut [u8]) -> Result<usize> {
+/// Where a request is put together: on the stack, and not cleared first.
+type RequestBuffer = [MaybeUninit<u8>; wire::REQUEST_MAX];
+
+const REQUEST_BUFFER: RequestBuffer = [MaybeUninit::uninit(); wire::REQUEST_MAX];
+
+/// Reads what was given to `write()`. `EINVAL` if it is too long, `EFAULT`.
+fn read_request<'a>(
+    source: &'a mut IovIterSource<'_>,
+    buffer: &'a mut RequestBuffer,
+) -> Result<&'a [u8]> {
     let length = source.len();
     let bytes = buffer.get_mut(..length).ok_or(EINVAL)?;
-    if source.copy_from_iter(bytes) != length {
+    let bytes = source.copy_from_iter_raw(bytes);
+    if bytes.len() != length {
         return Err(EFAULT);
     }
-    Ok(length)
+    Ok(bytes)
 }
 
 /// Answers a read of exactly as many bytes as a version takes.
@@ -145,10 +155,9 @@ impl MiscDevice for ControlDevice {
     }
 
     fn write_iter(kiocb: Kiocb<'_, Self::Ptr>, iov: &mut IovIterSource<'_>) -> Result<usize> {
-        let mut buffer = [0; wire::REQUEST_MAX];
-        let length = read_request(iov, &mut buffer)?;
-        let request = Request::parse(buffer.get(..length).ok_or(EINVAL)?)?;
-        kiocb.file().carry_out(request)
+        let mut buffer = REQUEST_BUFFER;
+        let bytes = read_request(iov, &mut buffer)?;
+        kiocb.file().carry_out(Request::parse(bytes)?)
     }
 }
 
@@ -255,10 +264,9 @@ impl MiscDevice for LockspaceDevice {
     }
 
     fn write_iter(kiocb: Kiocb<'_, Self::Ptr>, iov: &mut IovIterSource<'_>) -> Result<usize> {
-        let mut buffer = [0; wire::REQUEST_MAX];
-        let length = read_request(iov, &mut buffer)?;
-        let request = Request::parse(buffer.get(..length).ok_or(EINVAL)?)?;
-        kiocb.file().carry_out(request)
+        let mut buffer = REQUEST_BUFFER;
+        let bytes = read_request(iov, &mut buffer)?;
+        kiocb.file().carry_out(Request::parse(bytes)?)
     }
 }
 

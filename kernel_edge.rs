@@ -160,12 +160,22 @@ pub(crate) fn is_administrator() -> bool {
     unsafe { bindings::capable(bindings::CAP_SYS_ADMIN as kernel::ffi::c_int) }
 }
 
-/// A number that nobody can guess.
-pub(crate) fn random() -> u64 {
-    let mut bytes = [0u8; 8];
-    // SAFETY: The pointer is valid for writing the length given.
-    unsafe { bindings::get_random_bytes(bytes.as_mut_ptr().cast(), bytes.len()) };
-    u64::from_ne_bytes(bytes)
+/// Hashes names in a way that nobody outside can predict (the kernel's HalfSipHash).
+pub(crate) struct Hasher(bindings::hsiphash_key_t);
+
+impl Hasher {
+    pub(crate) fn new() -> Self {
+        let mut key = bindings::hsiphash_key_t::default();
+        let bytes = core::mem::size_of_val(&key.key);
+        // SAFETY: The pointer is valid for writing the length given.
+        unsafe { bindings::get_random_bytes(key.key.as_mut_ptr().cast(), bytes) };
+        Hasher(key)
+    }
+
+    pub(crate) fn hash(&self, name: &[u8]) -> u32 {
+        // SAFETY: The pointers are valid for reading the length given, and a key.
+        unsafe { bindings::__hsiphash_unaligned(name.as_ptr().cast(), name.len(), &self.0) }
+    }
 }
 
 /// Lets others run, in the middle of long work; no lock may be held.

@@ -280,7 +280,7 @@ impl<O: Owner> LockTable<O> {
         let verdict = self.decide(resource, Candidate::new(None, ask), Turn::New, false);
         self.prepare_refusal(resource, verdict, ask.flags)?;
         let lock = self.new_lock(resource, client, ask, change)?;
-        let id = self.id(lock);
+        let id = self.locks[lock].id;
         match verdict {
             Verdict::Grant { mode, alternative } => {
                 self.grant(lock, mode, alternative);
@@ -473,17 +473,12 @@ impl<O: Owner> LockTable<O> {
 
     // The state of a lock.
 
-    fn id(&self, lock: u32) -> LockId {
-        self.ids.encode(lock, self.locks.uses(lock))
-    }
-
     fn find(&self, id: LockId) -> Result<u32> {
         let lock = self.ids.slot(id).ok_or(ENOENT)?;
-        self.locks.get(lock).ok_or(ENOENT)?;
-        if self.id(lock) != id {
-            return Err(ENOENT);
+        match self.locks.get(lock) {
+            Some(entry) if entry.id == id => Ok(lock),
+            _ => Err(ENOENT),
         }
-        Ok(lock)
     }
 
     fn first(&self, resource: u32, state: State) -> Option<u32> {
@@ -617,6 +612,7 @@ impl<O: Owner> LockTable<O> {
         });
         match inserted {
             Ok(lock) => {
+                self.locks[lock].id = self.ids.encode(lock, self.locks.uses(lock));
                 let owned = &mut self.clients[client].owned;
                 owned.push_back(&mut self.locks, lock);
             }

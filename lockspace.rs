@@ -17,8 +17,8 @@
 use crate::{
     callbacks::Queue,
     kernel_edge::{
-        random,
-        reschedule, //
+        reschedule,
+        Hasher, //
     },
     lock_table::{
         Ask,
@@ -40,7 +40,6 @@ use crate::{
         SPACE_NAME_MAX, //
     },
 };
-use core::hash::Hasher;
 use kernel::{
     new_mutex,
     prelude::*,
@@ -90,8 +89,8 @@ struct Shard {
 /// A set of resources and their locks.
 #[pin_data]
 pub(crate) struct Lockspace {
-    /// Keeps the names that programs choose from meeting in one bucket.
-    key: (u64, u64),
+    /// Its own, so that programs cannot choose names that meet in one bucket.
+    hasher: Hasher,
     shard_bits: u32,
     shards: KVec<Pin<KBox<Shard>>>,
     life: Atomic<u32>,
@@ -116,7 +115,7 @@ impl Lockspace {
         }
         Arc::pin_init(
             pin_init!(Lockspace {
-                key: (random(), random()),
+                hasher: Hasher::new(),
                 shard_bits,
                 shards,
                 life: Atomic::new(Life::Open as u32),
@@ -205,15 +204,10 @@ impl Lockspace {
         }
     }
 
-    fn hash(&self, name: &[u8]) -> u64 {
-        #[expect(deprecated)]
-        let mut hasher = core::hash::SipHasher::new_with_keys(self.key.0, self.key.1);
-        hasher.write(name);
-        hasher.finish()
-    }
-
-    fn shard_of_hash(&self, hash: u64) -> u32 {
-        (hash >> 32) as u32 & ((1 << self.shard_bits) - 1)
+    /// In which shard a name belongs, and its hash there.
+    fn place(&self, name: &[u8]) -> (u32, u32) {
+        let hash = self.hasher.hash(name);
+        (hash & ((1 << self.shard_bits) - 1), hash >> self.shard_bits)
     }
 
     fn shard_of_id(&self, id: LockId) -> u32 {
@@ -246,11 +240,10 @@ impl OpenFile {
         change: &Change,
     ) -> Result<LockId> {
         let ask = ask(mode, flags, change);
-        let hash = self.lockspace.hash(name);
-        let shard = self.lockspace.shard_of_hash(hash);
+        let (shard, hash) = self.lockspace.place(name);
         self.lockspace.with_shard(shard, |table| {
             let client = self.client(shard, table)?;
-            table.request(client, hash as u32, name, &ask, change)
+            table.request(client, hash, name, &ask, change)
         })
     }
 

@@ -12,8 +12,7 @@ use crate::terms::{
     StatusFlags,
     Value,
     IN_PROGRESS,
-    NAME_MAX,
-    VALUE_LEN, //
+    NAME_MAX, //
 };
 use core::mem::size_of;
 use kernel::prelude::*;
@@ -41,7 +40,7 @@ const REQUEST_MIN: usize = 104;
 pub(crate) const REQUEST_MAX: usize = size_of::<Header>() + size_of::<LockParams>() + NAME_MAX;
 
 /// What a record takes at most: the result and a value block.
-pub(crate) const RECORD_MAX: usize = size_of::<RawResult>() + VALUE_LEN;
+pub(crate) const RECORD_MAX: usize = size_of::<RawRecord>();
 
 /// A read needs room for this much, or for a [`version`].
 pub(crate) const RECORD_MIN: usize = size_of::<RawResult>();
@@ -109,6 +108,7 @@ const _: () = {
     assert!(size_of::<Header>() + size_of::<LockParams>() == 120);
     assert!(core::mem::offset_of!(LockParams, lvb) + size_of::<Header>() == 88);
     assert!(size_of::<RawResult>() == 72);
+    assert!(size_of::<RawRecord>() == 104);
     assert!(core::mem::offset_of!(RawResult, sb_status) == 40);
     assert!(core::mem::offset_of!(RawResult, bast_mode) == 64);
 };
@@ -353,15 +353,23 @@ pub(crate) struct Record {
     pub(crate) news: News,
 }
 
-/// A record as a program reads it.
+/// A record as a program reads it: the result, and the value block if there is one.
+#[derive(Clone, Copy, IntoBytes, Immutable)]
+#[repr(C)]
+struct RawRecord {
+    result: RawResult,
+    value: Value,
+}
+
+/// The bytes of a record.
 pub(crate) struct Encoded {
-    bytes: [u8; RECORD_MAX],
+    raw: RawRecord,
     length: usize,
 }
 
 impl Encoded {
     pub(crate) fn bytes(&self) -> &[u8] {
-        self.bytes.get(..self.length).unwrap_or_default()
+        self.raw.as_bytes().get(..self.length).unwrap_or_default()
     }
 }
 
@@ -376,20 +384,15 @@ impl Record {
 
     pub(crate) fn encode(&self) -> Encoded {
         let length = self.length();
-        let mut bytes = [0; RECORD_MAX];
-        let (result, tail) = bytes.split_at_mut(RECORD_MIN);
-        for (to, from) in result.iter_mut().zip(self.result(length).as_bytes()) {
-            *to = *from;
+        let value = match self.news {
+            News::Completion { value, .. } => value.unwrap_or_default(),
+            News::Blocking { .. } => Value::default(),
+        };
+        let result = self.result(length);
+        Encoded {
+            raw: RawRecord { result, value },
+            length,
         }
-        if let News::Completion {
-            value: Some(value), ..
-        } = self.news
-        {
-            for (to, from) in tail.iter_mut().zip(value) {
-                *to = from;
-            }
-        }
-        Encoded { bytes, length }
     }
 
     fn result(&self, length: usize) -> RawResult {
@@ -434,6 +437,7 @@ impl Record {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::terms::VALUE_LEN;
 
     /// A request of `size` bytes with a sound header.
     fn request(command: u8, size: usize) -> Vec<u8> {

@@ -88,7 +88,6 @@ impl Blocked {
 
 impl<O: Owner> LockTable<O> {
     pub(super) fn complete(&mut self, lock: u32, status: Status) {
-        let id = self.id(lock);
         self.disturb(lock);
         let entry = &mut self.locks[lock];
         let returned = status == Status::Granted
@@ -98,7 +97,7 @@ impl<O: Owner> LockTable<O> {
         entry.completed = entry.granted;
         entry.last = Last::Completion;
         let completion = Completion {
-            id,
+            id: entry.id,
             status,
             flags: entry.status,
             value: if returned {
@@ -115,7 +114,6 @@ impl<O: Owner> LockTable<O> {
 
     /// Tells the owner that its lock is in the way of `mode`, unless that is no news.
     pub(super) fn notify(&mut self, lock: u32, mode: Mode) {
-        let id = self.id(lock);
         let entry = &mut self.locks[lock];
         let harmless = entry
             .completed
@@ -130,7 +128,7 @@ impl<O: Owner> LockTable<O> {
         entry.last = Last::Blocking(mode);
         self.clients[entry.client]
             .owner
-            .block(entry.ticket, id, mode);
+            .block(entry.ticket, entry.id, mode);
     }
 
     /// Tells the holders that they are in the way; `except` is the requester itself.

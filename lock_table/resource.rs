@@ -5,6 +5,7 @@
 use super::{
     blocking::Demand,
     Ask,
+    LockId,
     Ticket, //
 };
 use crate::{
@@ -47,6 +48,7 @@ pub(super) enum Last {
 }
 
 pub(super) struct Lock {
+    pub(super) id: LockId,
     pub(super) queue: Links,
     pub(super) owned: Links,
     pub(super) resource: u32,
@@ -77,6 +79,7 @@ pub(super) struct Lock {
 impl Lock {
     pub(super) fn new(resource: u32, client: u32, ticket: Ticket, value: u32, ask: &Ask) -> Self {
         Lock {
+            id: 0,
             queue: Links::NEW,
             owned: Links::NEW,
             resource,
@@ -154,8 +157,8 @@ impl Name {
 
 pub(super) fn padded<const N: usize>(name: &[u8]) -> [u8; N] {
     let mut bytes = [0; N];
-    for (to, from) in bytes.iter_mut().zip(name) {
-        *to = *from;
+    if let Some(start) = bytes.get_mut(..name.len()) {
+        start.copy_from_slice(name);
     }
     bytes
 }
