@@ -183,3 +183,9 @@ pub(crate) fn reschedule() {
     // SAFETY: May be called wherever sleeping is allowed.
     unsafe { bindings::__cond_resched() };
 }
+
+/// Whether a message may go to the log now, or there have been too many.
+pub(crate) fn may_log() -> bool {
+    // SAFETY: The name is a static string.
+    unsafe { bindings::__printk_ratelimit(c"dlm_device".as_char_ptr()) != 0 }
+}

@@ -17,6 +17,7 @@
 use crate::{
     callbacks::Queue,
     kernel_edge::{
+        may_log,
         reschedule,
         Hasher, //
     },
@@ -41,9 +42,10 @@ use crate::{
     },
 };
 use kernel::{
-    new_mutex,
+    fmt, new_mutex,
     prelude::*,
     rbtree::RBTree,
+    str::BStr,
     sync::{
         atomic::{
             Acquire,
@@ -158,8 +160,9 @@ impl Lockspace {
         self.life.store(life as u32, Release);
     }
 
-    /// Ends the lockspace. `EBUSY` if it has locks, unless `force`: then they go.
-    fn end(&self, force: bool) -> Result {
+    /// Ends the lockspace, and tells how many files were cut off by that. `EBUSY` if it has locks,
+    /// unless `force`: then they go.
+    fn end(&self, force: bool) -> Result<u32> {
         let files = self.files.lock();
         if !force {
             self.set_life(Life::Closing);
@@ -178,6 +181,7 @@ impl Lockspace {
             files[number].hang_up();
             at = number + 1;
         }
+        let cut_off = files.len();
         drop(files);
         for (number, shard) in self.shards.iter().enumerate() {
             let empty = LockTable::new(IdSpace::new(number as u32, self.shard_bits));
@@ -185,7 +189,7 @@ impl Lockspace {
             drop(table);
             reschedule();
         }
-        Ok(())
+        Ok(cut_off)
     }
 
     /// Locks a shard for an operation, once it is certain that the lockspace lives.
@@ -359,6 +363,13 @@ impl SpaceName {
     }
 }
 
+impl fmt::Display for SpaceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = self.bytes.get(..self.length).unwrap_or_default();
+        BStr::from_bytes(name).fmt(f)
+    }
+}
+
 /// What makes a lockspace reachable, as long as it exists: its device.
 pub(crate) trait Door: Sized + Unpin {
     /// Opens the door to a lockspace for programs.
@@ -446,8 +457,11 @@ impl<D: Door> Registry<D> {
             entry.uses -= 1;
             return Ok(());
         }
-        entry.lockspace.end(force)?;
+        let cut_off = entry.lockspace.end(force)?;
         let name = entry.name;
+        if cut_off > 0 && may_log() {
+            pr_notice!("lockspace {name} is removed, cutting off {cut_off} open files\n");
+        }
         entries.numbers.remove(&name);
         let entry = entries.by_number.remove(&number);
         // The device goes before the lock, so that its name is free for who creates it again.
