@@ -1,0 +1,472 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * libdlm, as Debian ships it. The program is built twice: with libdlm, whose callbacks can come in
+ * a thread of its own, and with libdlm_lt, which has no threads and leaves dispatching to its user.
+ */
+#include <kselftest_harness.h>
+#include <fcntl.h>
+#include <libdlm.h>
+#include <semaphore.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#ifdef _REENTRANT
+#define HAS_THREADS	true
+#else
+#define HAS_THREADS	false
+static int dlm_ls_pthread_init(dlm_lshandle_t ls __attribute__((unused)))
+{
+	return -1;
+}
+#endif
+
+#define PATIENCE_S	10
+
+static bool reference(void)
+{
+	const char *value = getenv("DLM_REFERENCE");
+
+	return value && *value && *value != '0';
+}
+
+/* ---- A user of a lockspace, and its locks -------------------------------------------------- */
+
+struct user {
+	dlm_lshandle_t ls;
+	bool threaded;
+};
+
+struct lock {
+	struct dlm_lksb lksb;
+	char value[DLM_LVB_LEN];
+	sem_t completed, blocked;
+};
+
+static struct lock *new_lock(void)
+{
+	struct lock *lock = calloc(1, sizeof(*lock));
+
+	lock->lksb.sb_lvbptr = lock->value;
+	sem_init(&lock->completed, 0, 0);
+	sem_init(&lock->blocked, 0, 0);
+	return lock;
+}
+
+static void completed(void *lock)
+{
+	sem_post(&((struct lock *)lock)->completed);
+}
+
+static void blocked(void *lock)
+{
+	sem_post(&((struct lock *)lock)->blocked);
+}
+
+/* Wait for one callback: the library's thread makes it, or we do. */
+static bool called(struct user *user, sem_t *sem)
+{
+	struct pollfd p = { .fd = dlm_ls_get_fd(user->ls), .events = POLLIN };
+	struct timespec deadline;
+
+	if (user->threaded) {
+		clock_gettime(CLOCK_REALTIME, &deadline);
+		deadline.tv_sec += PATIENCE_S;
+		return !sem_timedwait(sem, &deadline);
+	}
+	while (sem_trywait(sem))
+		if (poll(&p, 1, PATIENCE_S * 1000) != 1 || dlm_dispatch(p.fd))
+			return false;
+	return true;
+}
+
+static int ask(struct user *user, struct lock *lock, int mode, uint32_t flags, const char *name)
+{
+	return dlm_ls_lock(user->ls, mode, &lock->lksb, flags, name, strlen(name), 0,
+			   completed, lock, blocked, NULL);
+}
+
+static int wait_for(struct user *user, struct lock *lock, int mode, uint32_t flags,
+		    const char *name)
+{
+	return dlm_ls_lock_wait(user->ls, mode, &lock->lksb, flags, name, strlen(name), 0,
+				lock, blocked, NULL);
+}
+
+/* Ask, and see it complete with a status. */
+#define COMPLETES(user, lock, status) \
+do { \
+	ASSERT_TRUE(called(user, &(lock)->completed)); \
+	ASSERT_EQ(status, (lock)->lksb.sb_status); \
+} while (0)
+
+#define LOCK(user, lock, mode, flags, name, status) \
+do { \
+	ASSERT_EQ(0, ask(user, lock, mode, flags, name)); \
+	COMPLETES(user, lock, status); \
+} while (0)
+
+#define UNLOCK(user, lock, flags, status) \
+do { \
+	ASSERT_EQ(0, dlm_ls_unlock((user)->ls, (lock)->lksb.sb_lkid, flags, &(lock)->lksb, lock)); \
+	COMPLETES(user, lock, status); \
+} while (0)
+
+/* ---- Two users of one lockspace ------------------------------------------------------------ */
+
+FIXTURE(libdlm) { char name[32]; struct user one, two; struct lock *a, *b; };
+FIXTURE_VARIANT(libdlm) { bool threaded; };
+FIXTURE_VARIANT_ADD(libdlm, dispatched) { false };
+#ifdef _REENTRANT
+FIXTURE_VARIANT_ADD(libdlm, threaded) { true };
+#endif
+
+FIXTURE_SETUP(libdlm)
+{
+	snprintf(self->name, sizeof(self->name), "libdlm%d", getpid());
+	self->one.ls = dlm_create_lockspace(self->name, 0600);
+	ASSERT_NE(NULL, self->one.ls);
+	self->two.ls = dlm_open_lockspace(self->name);
+	ASSERT_NE(NULL, self->two.ls);
+	self->one.threaded = self->two.threaded = variant->threaded;
+	if (variant->threaded) {
+		ASSERT_EQ(0, dlm_ls_pthread_init(self->one.ls));
+		ASSERT_EQ(0, dlm_ls_pthread_init(self->two.ls));
+	}
+	self->a = new_lock();
+	self->b = new_lock();
+}
+
+/* What is still locked goes with its descriptor. */
+FIXTURE_TEARDOWN(libdlm)
+{
+	EXPECT_EQ(0, dlm_close_lockspace(self->two.ls));
+	EXPECT_EQ(0, dlm_release_lockspace(self->name, self->one.ls, 0));
+}
+
+TEST_F(libdlm, version)
+{
+	uint32_t major, minor, patch;
+
+	ASSERT_EQ(0, dlm_kernel_version(&major, &minor, &patch));
+	ASSERT_EQ(6, (int)major);
+	ASSERT_EQ(0, (int)minor);
+	ASSERT_EQ(2, (int)patch);
+}
+
+TEST_F(libdlm, lock_convert_unlock)
+{
+	LOCK(&self->one, self->a, LKM_NLMODE, 0, "r", 0);
+	LOCK(&self->one, self->a, LKM_EXMODE, LKF_CONVERT, "", 0);
+	LOCK(&self->two, self->b, LKM_CRMODE, LKF_NOQUEUE, "r", EAGAIN);
+	LOCK(&self->one, self->a, LKM_CRMODE, LKF_CONVERT, "", 0);
+	LOCK(&self->two, self->b, LKM_CRMODE, LKF_NOQUEUE, "r", 0);
+	UNLOCK(&self->one, self->a, 0, EUNLOCK);
+	ASSERT_EQ(-1, dlm_ls_unlock(self->one.ls, self->a->lksb.sb_lkid, 0, &self->a->lksb, NULL));
+	ASSERT_EQ(ENOENT, errno);
+}
+
+TEST_F(libdlm, with_transaction_and_timeout)
+{
+	uint64_t xid = 0x123456789abcdef, timeout = 1;
+
+	ASSERT_EQ(0, dlm_ls_lockx(self->one.ls, LKM_EXMODE, &self->a->lksb, LKF_TIMEOUT, "r", 1, 0,
+				  completed, self->a, blocked, &xid, &timeout));
+	COMPLETES(&self->one, self->a, 0);
+}
+
+TEST_F(libdlm, refused)
+{
+	ASSERT_EQ(-1, ask(&self->one, self->a, LKM_EXMODE, LKF_EXPEDITE, "r"));
+	ASSERT_EQ(EINVAL, errno);
+	LOCK(&self->one, self->a, LKM_EXMODE, LKF_NOQUEUE, "r", 0);
+}
+
+TEST_F(libdlm, blocking_callback_and_hand_over)
+{
+	LOCK(&self->one, self->a, LKM_EXMODE, 0, "r", 0);
+	ASSERT_EQ(0, ask(&self->two, self->b, LKM_PRMODE, 0, "r"));
+	ASSERT_TRUE(called(&self->one, &self->a->blocked));
+	LOCK(&self->one, self->a, LKM_PRMODE, LKF_CONVERT, "", 0);
+	COMPLETES(&self->two, self->b, 0);
+}
+
+TEST_F(libdlm, cancel)
+{
+	LOCK(&self->one, self->a, LKM_PRMODE, 0, "r", 0);
+	ASSERT_EQ(0, ask(&self->two, self->b, LKM_EXMODE, 0, "r"));
+	UNLOCK(&self->two, self->b, LKF_CANCEL, ECANCEL);
+
+	LOCK(&self->two, self->b, LKM_PRMODE, 0, "r", 0);
+	ASSERT_EQ(0, ask(&self->two, self->b, LKM_EXMODE, LKF_CONVERT, ""));
+	UNLOCK(&self->two, self->b, LKF_CANCEL, ECANCEL);
+	UNLOCK(&self->two, self->b, 0, EUNLOCK);
+}
+
+TEST_F(libdlm, conversion_deadlock)
+{
+	LOCK(&self->one, self->a, LKM_PRMODE, 0, "r", 0);
+	LOCK(&self->two, self->b, LKM_PRMODE, 0, "r", 0);
+	ASSERT_EQ(0, ask(&self->one, self->a, LKM_EXMODE, LKF_CONVERT, ""));
+	LOCK(&self->two, self->b, LKM_EXMODE, LKF_CONVERT, "", EDEADLK);
+	UNLOCK(&self->two, self->b, 0, EUNLOCK);
+	COMPLETES(&self->one, self->a, 0);
+}
+
+TEST_F(libdlm, value_block)
+{
+	LOCK(&self->one, self->a, LKM_EXMODE, LKF_VALBLK, "r", 0);
+	ASSERT_EQ(0, ask(&self->two, self->b, LKM_PRMODE, LKF_VALBLK, "r"));
+	strcpy(self->a->value, "value");
+	LOCK(&self->one, self->a, LKM_NLMODE, LKF_CONVERT | LKF_VALBLK, "", 0);
+	COMPLETES(&self->two, self->b, 0);
+	ASSERT_STREQ("value", self->b->value);
+
+	ASSERT_EQ(0, self->b->lksb.sb_flags);
+}
+
+/* A writer that closes the lockspace without unlocking. */
+TEST_F(libdlm, value_block_not_valid)
+{
+	LOCK(&self->one, self->a, LKM_EXMODE, 0, "r", 0);
+	LOCK(&self->one, self->a, LKM_NLMODE, LKF_CONVERT | LKF_VALBLK, "", 0);
+	LOCK(&self->two, self->b, LKM_EXMODE, 0, "r", 0);
+	ASSERT_EQ(0, dlm_close_lockspace(self->two.ls));
+	self->two.ls = dlm_open_lockspace(self->name);
+	LOCK(&self->one, self->a, LKM_CRMODE, LKF_CONVERT | LKF_VALBLK, "", 0);
+	ASSERT_EQ(DLM_SBF_VALNOTVALID, self->a->lksb.sb_flags);
+}
+
+/* Without a thread of the library's: its descriptor says when there is something to dispatch. */
+TEST_F(libdlm, poll_and_dispatch)
+{
+	struct pollfd p = { .fd = dlm_ls_get_fd(self->one.ls), .events = POLLIN };
+
+	if (variant->threaded)
+		return;
+	ASSERT_EQ(0, poll(&p, 1, 0));
+	ASSERT_EQ(0, ask(&self->one, self->a, LKM_EXMODE, 0, "r"));
+	ASSERT_EQ(0, ask(&self->one, self->b, LKM_EXMODE, 0, "s"));
+	ASSERT_EQ(1, poll(&p, 1, 0));
+	ASSERT_EQ(-1, sem_trywait(&self->a->completed));
+	ASSERT_EQ(0, dlm_dispatch(p.fd));
+	ASSERT_EQ(0, sem_trywait(&self->a->completed));
+	ASSERT_EQ(0, sem_trywait(&self->b->completed));
+	ASSERT_EQ(0, poll(&p, 1, 0));
+	ASSERT_EQ(0, dlm_dispatch(p.fd));
+}
+
+/* ---- Synchronous calls ------------------------------------------------------------------- */
+
+/*
+ * With libdlm they need its thread, and what they return is whether write() took the request.
+ * libdlm_lt dispatches until the answer is there, and returns that.
+ */
+#define NEEDS_WAIT()	do { if (HAS_THREADS && !variant->threaded) return; } while (0)
+
+#define WAIT(user, lock, mode, flags, name, status) \
+do { \
+	int _result = wait_for(user, lock, mode, flags, name); \
+	ASSERT_EQ(HAS_THREADS || !(status) ? 0 : -1, _result); \
+	ASSERT_EQ(status, (lock)->lksb.sb_status); \
+} while (0)
+
+TEST_F(libdlm, wait_lock_convert_unlock)
+{
+	NEEDS_WAIT();
+	WAIT(&self->one, self->a, LKM_EXMODE, LKF_VALBLK, "r", 0);
+	WAIT(&self->two, self->b, LKM_PRMODE, LKF_NOQUEUE, "r", EAGAIN);
+	strcpy(self->a->value, "value");
+	WAIT(&self->one, self->a, LKM_PRMODE, LKF_CONVERT | LKF_VALBLK, "", 0);
+	WAIT(&self->two, self->b, LKM_PRMODE, LKF_NOQUEUE | LKF_VALBLK, "r", 0);
+	ASSERT_STREQ("value", self->b->value);
+	ASSERT_EQ(0, dlm_ls_unlock_wait(self->one.ls, self->a->lksb.sb_lkid, 0, &self->a->lksb));
+	ASSERT_EQ(EUNLOCK, self->a->lksb.sb_status);
+	WAIT(&self->two, self->b, LKM_EXMODE, LKF_CONVERT | LKF_NOQUEUE, "", 0);
+}
+
+TEST_F(libdlm, wait_conversion_deadlock)
+{
+	NEEDS_WAIT();
+	WAIT(&self->one, self->a, LKM_PRMODE, 0, "r", 0);
+	WAIT(&self->two, self->b, LKM_PRMODE, 0, "r", 0);
+	ASSERT_EQ(0, ask(&self->one, self->a, LKM_EXMODE, LKF_CONVERT, ""));
+	ASSERT_TRUE(called(&self->two, &self->b->blocked));
+	WAIT(&self->two, self->b, LKM_EXMODE, LKF_CONVERT, "", EDEADLK);
+}
+
+/* Another process waits in the library until we let go. */
+TEST_F(libdlm, wait_for_another_process)
+{
+	pid_t child;
+	int status;
+
+	NEEDS_WAIT();
+	LOCK(&self->one, self->a, LKM_EXMODE, 0, "r", 0);
+	child = fork();
+	if (!child) {
+		struct user us = { .ls = dlm_open_lockspace(self->name) };
+
+		if (variant->threaded)
+			dlm_ls_pthread_init(us.ls);
+		if (wait_for(&us, self->b, LKM_EXMODE, 0, "r"))
+			_exit(1);
+		_exit(dlm_ls_unlock_wait(us.ls, self->b->lksb.sb_lkid, 0, &self->b->lksb) ? 2 : 0);
+	}
+	ASSERT_TRUE(called(&self->one, &self->a->blocked));
+	UNLOCK(&self->one, self->a, 0, EUNLOCK);
+	ASSERT_EQ(child, waitpid(child, &status, 0));
+	ASSERT_EQ(0, status);
+}
+
+#ifndef _REENTRANT
+/*
+ * libdlm_lt waits by dispatching until the status changes. A blocking callback that comes first is
+ * not to end that: with fs/dlm it does, and the caller believes to have what it does not have.
+ */
+TEST_F(libdlm, wait_with_a_blocking_callback_on_the_way)
+{
+	if (reference())
+		SKIP(return, "takes the callback for the answer");
+	LOCK(&self->one, self->a, LKM_PRMODE, 0, "r", 0);
+	LOCK(&self->two, self->b, LKM_PRMODE, 0, "r", 0);
+	ASSERT_EQ(0, ask(&self->two, new_lock(), LKM_CWMODE, 0, "r"));
+	ASSERT_EQ(-1, wait_for(&self->one, self->a, LKM_EXMODE, LKF_CONVERT | LKF_NOQUEUE, ""));
+	ASSERT_EQ(EAGAIN, errno);
+	ASSERT_EQ(0, sem_trywait(&self->a->blocked));
+}
+#endif
+
+/* ---- The life of a lockspace --------------------------------------------------------------- */
+
+FIXTURE(life) { char name[32], device[64]; struct lock *lock; };
+
+FIXTURE_SETUP(life)
+{
+	snprintf(self->name, sizeof(self->name), "libdlm%d", getpid());
+	snprintf(self->device, sizeof(self->device), "/dev/misc/dlm_%s", self->name);
+	self->lock = new_lock();
+}
+
+FIXTURE_TEARDOWN(life)
+{
+	dlm_lshandle_t ls = dlm_open_lockspace(self->name);
+
+	if (ls)
+		dlm_release_lockspace(self->name, ls, 1);
+}
+
+TEST_F(life, create_and_release)
+{
+	struct stat st;
+	dlm_lshandle_t ls = dlm_create_lockspace(self->name, 0640);
+
+	ASSERT_NE(NULL, ls);
+	ASSERT_EQ(0, stat(self->device, &st));
+	ASSERT_EQ(S_IFCHR | 0640, (int)st.st_mode);
+	ASSERT_EQ(0, dlm_release_lockspace(self->name, ls, 0));
+	ASSERT_EQ(NULL, dlm_open_lockspace(self->name));
+}
+
+TEST_F(life, open_twice)
+{
+	struct user first = { .ls = dlm_create_lockspace(self->name, 0600) };
+	struct user second = { .ls = dlm_open_lockspace(self->name) };
+	struct lock *another = new_lock();
+
+	ASSERT_NE(NULL, first.ls);
+	ASSERT_NE(NULL, second.ls);
+	ASSERT_NE(dlm_ls_get_fd(first.ls), dlm_ls_get_fd(second.ls));
+	LOCK(&first, self->lock, LKM_EXMODE, 0, "r", 0);
+	LOCK(&second, another, LKM_EXMODE, 0, "s", 0);
+	ASSERT_EQ(0, dlm_close_lockspace(first.ls));
+	LOCK(&second, self->lock, LKM_EXMODE, LKF_NOQUEUE, "r", 0);
+	ASSERT_EQ(0, dlm_release_lockspace(self->name, second.ls, 0));
+	ASSERT_EQ(NULL, dlm_open_lockspace(self->name));
+}
+
+/* Created twice, it goes with the second release. */
+TEST_F(life, create_twice)
+{
+	dlm_lshandle_t first = dlm_create_lockspace(self->name, 0600);
+	struct user second = { .ls = dlm_create_lockspace(self->name, 0600) };
+
+	ASSERT_NE(NULL, first);
+	ASSERT_NE(NULL, second.ls);
+	ASSERT_EQ(NULL, dlm_new_lockspace(self->name, 0600, DLM_LSFL_NEWEXCL));
+	ASSERT_EQ(EEXIST, errno);
+	ASSERT_EQ(0, dlm_release_lockspace(self->name, first, 0));
+	LOCK(&second, self->lock, LKM_EXMODE, 0, "r", 0);
+	ASSERT_EQ(0, dlm_release_lockspace(self->name, second.ls, 0));
+	ASSERT_EQ(NULL, dlm_open_lockspace(self->name));
+}
+
+/* The library does not pass on that the kernel refuses, but the lockspace stays. */
+TEST_F(life, release_while_locked)
+{
+	dlm_lshandle_t first = dlm_create_lockspace(self->name, 0600);
+	struct user second = { .ls = dlm_open_lockspace(self->name) };
+
+	LOCK(&second, self->lock, LKM_EXMODE, 0, "r", 0);
+	ASSERT_EQ(0, dlm_release_lockspace(self->name, first, 0));
+	first = dlm_open_lockspace(self->name);
+	ASSERT_NE(NULL, first);
+	UNLOCK(&second, self->lock, 0, EUNLOCK);
+	ASSERT_EQ(0, dlm_close_lockspace(first));
+	ASSERT_EQ(0, dlm_release_lockspace(self->name, second.ls, 0));
+	ASSERT_EQ(NULL, dlm_open_lockspace(self->name));
+}
+
+TEST_F(life, release_by_force)
+{
+	struct user second = { };
+	dlm_lshandle_t first;
+
+	if (reference())
+		SKIP(return, "waits for every descriptor");
+	first = dlm_create_lockspace(self->name, 0600);
+	second.ls = dlm_open_lockspace(self->name);
+	ASSERT_NE(NULL, second.ls);
+	LOCK(&second, self->lock, LKM_EXMODE, 0, "r", 0);
+	ASSERT_EQ(0, dlm_release_lockspace(self->name, first, 1));
+	ASSERT_EQ(NULL, dlm_open_lockspace(self->name));
+	ASSERT_EQ(-1, ask(&second, self->lock, LKM_NLMODE, LKF_CONVERT, ""));
+	ASSERT_EQ(ENODEV, errno);
+	ASSERT_EQ(-1, dlm_dispatch(dlm_ls_get_fd(second.ls)));
+	ASSERT_EQ(0, dlm_close_lockspace(second.ls));
+}
+
+/* The default lockspace comes into being with its first use. */
+TEST(default_lockspace)
+{
+	pid_t child = fork();
+	int status;
+
+	if (!child) {
+		struct lock *lock = new_lock();
+		struct pollfd p = { .fd = dlm_get_fd(), .events = POLLIN };
+
+		if (dlm_lock(LKM_EXMODE, &lock->lksb, 0, "r", 1, 0, completed, lock, NULL, NULL))
+			_exit(1);
+		if (poll(&p, 1, PATIENCE_S * 1000) != 1 || dlm_dispatch(p.fd))
+			_exit(2);
+		if (sem_trywait(&lock->completed) || lock->lksb.sb_status)
+			_exit(3);
+#ifdef _REENTRANT
+		int id;
+
+		if (dlm_pthread_init())
+			_exit(4);
+		if (dlm_lock_wait(LKM_EXMODE, &lock->lksb, 0, "s", 1, 0, NULL, NULL, NULL) ||
+		    dlm_unlock_wait(lock->lksb.sb_lkid, 0, &lock->lksb))
+			_exit(5);
+		if (lock_resource("t", LKM_EXMODE, 0, &id) || unlock_resource(id))
+			_exit(6);
+#endif
+		_exit(0);
+	}
+	ASSERT_EQ(child, waitpid(child, &status, 0));
+	EXPECT_EQ(0, WEXITSTATUS(status));
+	ASSERT_EQ(0, dlm_release_lockspace("default", dlm_open_lockspace("default"), 0));
+}
+
+TEST_HARNESS_MAIN
