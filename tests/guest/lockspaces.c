@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Lockspaces: creating, sharing, removing, and what is left in the hands of those who had one open. */
+/* Lockspaces: creating, sharing, removing, and what is left to those who have one open then. */
 #include <sys/epoll.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include "dlm_test.h"
 
@@ -119,6 +118,15 @@ TEST_F(lockspaces, names_too_short_and_too_long)
 	ASSERT_EQ(-EINVAL, submit(self->ls.control, r));
 	memset(r.req.i.lspace.name, 'n', DLM_LOCKSPACE_LEN + 1);
 	ASSERT_EQ(-EINVAL, submit(self->ls.control, r));
+}
+
+TEST_F(lockspaces, names_unfit_for_a_file)
+{
+	static const char *const names[] = { "/", "a/b", "!", "a!b", "a\nb", "\x7f" };
+
+	SKIP_ON_REFERENCE("accepts them");
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		EXPECT_EQ(-EINVAL, create_lockspace(self->ls.control, names[i], 0));
 }
 
 TEST_F(lockspaces, have_nothing_in_common)
@@ -327,30 +335,6 @@ TEST_F(removed, the_name_is_free_again)
 	EXPECT_EQ(-ENODEV, lock(self->fd, EX, 0, "r"));
 	EXPECT_EQ(0, close(self->fd));
 	ASSERT_FREE(fd, "r", EX);
-}
-
-/* ---- The module -------------------------------------------------------------------------- */
-
-static int unload(void)
-{
-	return syscall(SYS_delete_module, DIFFERS("dlm_device", "dlm"), O_NONBLOCK) ? -errno : 0;
-}
-
-TEST(module_in_use_stays)
-{
-	int fd = open_control();
-
-	ASSERT_GE(fd, 0);
-	ASSERT_EQ(-EWOULDBLOCK, unload());
-}
-
-TEST_F(lockspaces, module_in_use_stays)
-{
-	int fd = open_lockspace(self->ls.name, 0);
-
-	ASSERT_GE(fd, 0);
-	close(self->ls.control);
-	ASSERT_EQ(-EWOULDBLOCK, unload());
 }
 
 TEST_HARNESS_MAIN
