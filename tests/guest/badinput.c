@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Requests of every size and of random bytes, and reads of every size: nothing breaks, nothing leaks. */
+/* Requests of every size and of random bytes, and reads of every size. */
 #include "dlm_test.h"
 
 LOCKSPACE_FIXTURE(badinput)
@@ -9,7 +9,7 @@ LOCKSPACE_FIXTURE(badinput)
 
 /* ---- Sizes ------------------------------------------------------------------------------- */
 
-/* A good request, cut off or drawn out to every size. What of it fits after the header is its name. */
+/* A good request, cut off or drawn out to every size. What fits after the header is its name. */
 TEST_F(badinput, requests_of_every_size)
 {
 	struct request whole = lock_request(EX, DLM_LKF_NOQUEUE, "");

@@ -189,7 +189,7 @@ TEST_F(blocking, new_pr_holder_hears_of_cw_though_pr_waits_too)
 	ASSERT_HEAR(fd, next, "nothing");
 }
 
-/* NOQUEUE leaves others alone, unless NOQUEUEBAST says otherwise: then converting locks hear too. */
+/* NOQUEUE leaves others alone, unless NOQUEUEBAST says otherwise: then converting ones hear too. */
 TEST_F(blocking, noqueue_is_silent)
 {
 	int fd = self->fd;

@@ -77,8 +77,8 @@ const char *fault(const struct record *record, int length, int id);
 
 /*
  * A record in words: "granted", "granted demoted", "granted \"value\"", "EAGAIN", "ECANCEL",
- * "blocks PR", "blocks PR while pending", ... A record that is not the given lock's, or breaks a rule that
- * every record must keep, says that instead.
+ * "blocks PR", "blocks PR while pending", ... A record that is not the given lock's, or breaks a
+ * rule that every record must keep, says that instead.
  */
 const char *describe(const struct record *record, int length, int id);
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* The compatibility matrix, cell by cell: for requests, for waiting requests and for conversions. */
+/* The compatibility matrix, cell by cell: for requests, waiting requests and conversions. */
 #include "dlm_test.h"
 
 LOCKSPACE_FIXTURE(modes)

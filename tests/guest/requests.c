@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Lock, convert, unlock, cancel: what each returns and how it completes, and whose pointers it carries. */
+/* Lock, convert, unlock, cancel: what each returns, how it completes, with whose pointers. */
 #include <limits.h>
 #include "dlm_test.h"
 
@@ -161,6 +161,22 @@ TEST_F(requests, a_refused_conversion_leaves_its_pointers)
 	EXPECT_EQ((void *)3, record.result.user_astaddr);
 	EXPECT_EQ((void *)4, record.result.user_astparam);
 	EXPECT_EQ((struct dlm_lksb *)5, record.result.user_lksb);
+}
+
+/* Refused for what it asks, a conversion leaves nothing behind. In fs/dlm it does. */
+TEST_F(requests, an_invalid_conversion_leaves_no_pointers)
+{
+	int fd = self->fd;
+	int holder = HOLD(fd, EX, 0, "r");
+	int id = WAIT(fd, EX, 0, "r");
+	struct request r = convert_request(id, NL, DLM_LKF_EXPEDITE);
+
+	SKIP_ON_REFERENCE("has taken them before it looks");
+	r.req.i.lock.castaddr = (void *)1;
+	r.req.i.lock.lksb = (void *)5;
+	ASSERT_EQ(-EINVAL, submit(fd, r));
+	UNLOCK(fd, holder);
+	ASSERT_HEAR(fd, id, "granted");
 }
 
 /* ---- Unlocks and cancels ----------------------------------------------------------------- */

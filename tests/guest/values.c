@@ -102,7 +102,7 @@ TEST_F(matrix, valblk)
 	EACH_CELL(false, VALBLK, CELLS(OLD, "granted", NEW), CELLS(OLD, NEW, OLD));
 }
 
-/* The lock's buffer takes in and gives back what the caller sends; the resource has no part in it. */
+/* The lock's buffer takes in and gives back what the caller sends, past the resource. */
 TEST_F(matrix, without_valblk)
 {
 	EACH_CELL(false, 0, CELLS(NEW, "granted", NEW), CELLS(OLD, OLD, OLD));
@@ -126,7 +126,7 @@ TEST_F(matrix, valblk_on_invalid)
 		  CELLS(INVALID_OLD, NEW, INVALID_OLD));
 }
 
-/* Where the value would be returned the flag goes with it; where nothing happens it is always said. */
+/* The flag goes with a value that is returned; where nothing happens it is said all the same. */
 TEST_F(matrix, without_valblk_on_invalid)
 {
 	EACH_CELL(true, 0, CELLS(NEW, "granted", INVALID_NEW),
@@ -293,7 +293,7 @@ TEST_F(values, one_for_each_resource)
 	ASSERT_VALUE(self->fd, "s", "granted \"\"");
 }
 
-/* Invalid though nothing was ever written: said where nothing happens, not where there is nothing to return. */
+/* Invalid though nothing was ever written: not said where there is no value to return. */
 TEST_F(values, invalid_without_a_value)
 {
 	int fd = self->fd;
