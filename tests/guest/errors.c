@@ -6,7 +6,7 @@
 
 LOCKSPACE_FIXTURE(errors)
 
-/* Nobody heard of it, and neither of the resources that the tests name has a lock. */
+/* Nobody heard of it, and there is no lock on the resource that the tests name. */
 #define ASSERT_NOTHING_HAPPENED(fd) \
 do { \
 	ASSERT_HEAR(fd, 0, "nothing"); \
@@ -178,7 +178,7 @@ TEST_F(errors, versions)
 	}
 }
 
-/* 1 to 7 are commands, 3 only once was one. The version is looked at before the command. */
+/* Commands are 1 to 7, except 3, which once was. The version is looked at before the command. */
 TEST_F(errors, unknown_commands)
 {
 	for (int command = 0; command <= UINT8_MAX; command++) {
