@@ -28,6 +28,7 @@ use crate::{
         data,
         is_administrator,
         is_nonblocking,
+        promise_nowait,
         Device,
         Registration, //
     },
@@ -36,7 +37,8 @@ use crate::{
         Lockspace,
         OpenFile, //
     },
-    wire::Request,
+    terms::Flags,
+    wire::Request, //
 };
 use core::mem::MaybeUninit;
 use kernel::{
@@ -236,7 +238,8 @@ impl Door for LockspaceDoor {
 impl MiscDevice for LockspaceDevice {
     type Ptr = KBox<Self>;
 
-    fn open(_file: &File, misc: &MiscDeviceRegistration<Self>) -> Result<KBox<Self>> {
+    fn open(file: &File, misc: &MiscDeviceRegistration<Self>) -> Result<KBox<Self>> {
+        promise_nowait(file);
         let file = data(misc).open()?;
         Ok(KBox::new(LockspaceDevice { file }, GFP_KERNEL_ACCOUNT)?)
     }
@@ -285,6 +288,8 @@ impl LockspaceDevice {
     fn carry_out(&self, request: Request<'_>) -> Result<usize> {
         let file = &self.file;
         match request {
+            // To adopt a lock that outlived its file: none does yet.
+            Request::Lock { flags, .. } if flags.any(Flags::ORPHAN) => return Err(ENOENT),
             Request::Lock {
                 mode,
                 flags,

@@ -147,11 +147,25 @@ impl<T: Device> Operations<T> {
     }
 }
 
-/// Whether a call on this file must not wait.
+/// `FMODE_NOWAIT` and `IOCB_NOWAIT` of `linux/fs.h`, whose casts bindgen does not follow.
+const FMODE_NOWAIT: bindings::fmode_t = 1 << 27;
+const IOCB_NOWAIT: kernel::ffi::c_int = 1 << 3;
+
+/// To be called by `open`: the file's calls heed [`is_nonblocking`], so io_uring need not keep a
+/// thread for each that might wait.
+pub(crate) fn promise_nowait(file: &File) {
+    // SAFETY: The file is being opened, so nobody else looks at its mode yet.
+    unsafe { (*file.as_ptr()).f_mode |= FMODE_NOWAIT };
+}
+
+/// Whether a call must not wait for something to be heard.
 pub(crate) fn is_nonblocking<T: ForeignOwnable>(kiocb: &Kiocb<'_, T>) -> bool {
-    // SAFETY: A kiocb holds its file for as long as it lives, and `kiocb` borrows it.
-    let file = unsafe { File::from_raw_file((*kiocb.as_raw()).ki_filp) };
-    file.flags() & kernel::fs::file::flags::O_NONBLOCK != 0
+    let kiocb = kiocb.as_raw();
+    // SAFETY: The kiocb is borrowed, and only its owner, who is waiting for us, changes it.
+    let flags = unsafe { (*kiocb).ki_flags };
+    // SAFETY: A kiocb holds its file for as long as it lives.
+    let file = unsafe { File::from_raw_file((*kiocb).ki_filp) };
+    flags & IOCB_NOWAIT != 0 || file.flags() & kernel::fs::file::flags::O_NONBLOCK != 0
 }
 
 /// Whether the calling thread may administer the system.

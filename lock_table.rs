@@ -11,7 +11,7 @@
 //! Resources and locks are slots of slabs, linked by index:
 //!
 //! ```text
-//! directory -> Resource -> granted    (newest first)
+//! directory -> Resource -> granted    (newest first, but NL last)
 //!                       -> converting (in the order of asking)
 //!                       -> waiting    (in the order of asking)
 //! Client -> owned       (oldest first)      every queue entry is a Lock
@@ -47,7 +47,6 @@ use self::{
     },
     resource::{
         ByOwner,
-        ByQueue,
         Contention,
         Lock,
         Name,
@@ -293,7 +292,8 @@ impl<O: Owner> LockTable<O> {
             }
             _ => {
                 self.enqueue(lock, State::Waiting);
-                self.block(resource, Blocked::Request(ask.mode), None);
+                let mode = ask.mode;
+                self.block(resource, Blocked::Request { mode, by: None });
             }
         }
         Ok(id)
@@ -351,7 +351,7 @@ impl<O: Owner> LockTable<O> {
             Verdict::Grant { mode, alternative } => {
                 self.grant(lock, mode, alternative);
                 self.complete(lock, Status::Granted);
-                self.grant_pending(resource);
+                self.grant_pending(resource, Some(lock));
                 return;
             }
             Verdict::Deadlock if !ask.flags.any(Flags::NODLCKWT) => {
@@ -365,7 +365,7 @@ impl<O: Owner> LockTable<O> {
                 if self.grantable(resource, candidate, Turn::New) {
                     self.grant(lock, candidate.requested, false);
                     self.complete(lock, Status::Granted);
-                    self.grant_pending(resource);
+                    self.grant_pending(resource, Some(lock));
                     return;
                 }
             }
@@ -377,7 +377,8 @@ impl<O: Owner> LockTable<O> {
         } else {
             self.dequeue(lock);
             self.enqueue(lock, State::Converting);
-            self.block(resource, Blocked::Request(ask.mode), None);
+            let mode = ask.mode;
+            self.block(resource, Blocked::Request { mode, by: None });
         }
     }
 
@@ -499,7 +500,11 @@ impl<O: Owner> LockTable<O> {
         entry.state = state;
         let resource = &mut self.resources[entry.resource];
         resource.count_in(entry);
-        let first = state == State::Granted || entry.flags.any(Flags::HEADQUE);
+        // NL is in nobody's way: behind the others it lengthens no search for those who are.
+        let first = match state {
+            State::Granted => entry.granted != Some(Mode::Nl),
+            _ => entry.flags.any(Flags::HEADQUE),
+        };
         let Some(queue) = resource.queue_mut(state) else {
             return;
         };
@@ -570,7 +575,7 @@ impl<O: Owner> LockTable<O> {
 
     /// After a lock has left its queue: others may be granted, or the resource is not needed.
     fn settle(&mut self, resource: u32) {
-        self.grant_pending(resource);
+        self.grant_pending(resource, None);
         self.drop_if_unused(resource);
     }
 
@@ -581,15 +586,8 @@ impl<O: Owner> LockTable<O> {
         if !refused || silent || self.resources[resource].contention.is_some() {
             return Ok(());
         }
-        let mut contention = KBox::new(Contention::new(), GFP_KERNEL_ACCOUNT)?;
-        let mut at = self.first(resource, State::Granted);
-        while let Some(lock) = at {
-            at = List::<ByQueue>::next(&self.locks, lock);
-            let entry = &mut self.locks[lock];
-            if let Some(held) = entry.granted {
-                contention.add_holder(entry, held);
-            }
-        }
+        let contention = Contention::new(&self.resources[resource].held);
+        let contention = KBox::new(contention, GFP_KERNEL_ACCOUNT)?;
         self.resources[resource].contention = Some(contention);
         Ok(())
     }
@@ -612,7 +610,7 @@ impl<O: Owner> LockTable<O> {
         });
         match inserted {
             Ok(lock) => {
-                self.locks[lock].id = self.ids.encode(lock, self.locks.uses(lock));
+                self.locks[lock].id = self.ids.encode(lock, self.locks.round(lock));
                 let owned = &mut self.clients[client].owned;
                 owned.push_back(&mut self.locks, lock);
             }

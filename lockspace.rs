@@ -236,6 +236,8 @@ impl OpenFile {
     }
 
     /// Asks for a new lock; the answer is a record, but for `EINVAL`, `ENOMEM` and `ENODEV`.
+    ///
+    /// Zeros at the end of a name do not count, as in fs/dlm, which fills names up with them.
     pub(crate) fn request(
         &self,
         mode: Mode,
@@ -244,6 +246,11 @@ impl OpenFile {
         change: &Change,
     ) -> Result<LockId> {
         let ask = ask(mode, flags, change);
+        let length = name
+            .iter()
+            .rposition(|byte| *byte != 0)
+            .map_or(0, |last| last + 1);
+        let name = name.get(..length).unwrap_or_default();
         let (shard, hash) = self.lockspace.place(name);
         self.lockspace.with_shard(shard, |table| {
             let client = self.client(shard, table)?;

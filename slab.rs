@@ -44,10 +44,11 @@ struct Chunk<T> {
     slots: KVec<Option<T>>,
     /// Bit n: slot n is used.
     taken: u128,
+    /// Slots are given out in rounds, each at most once a round. Both outlive the memory.
+    round: u32,
+    cursor: u32,
     next: u32,
     prev: u32,
-    /// How often each slot was given out, modulo 256; it outlives the chunk's memory.
-    uses: [u8; 1 << SLOT_BITS],
 }
 
 impl<T> Chunk<T> {
@@ -55,9 +56,10 @@ impl<T> Chunk<T> {
         Chunk {
             slots: KVec::new(),
             taken: 0,
+            round: 0,
+            cursor: 0,
             next: NONE,
             prev: NONE,
-            uses: [0; 1 << SLOT_BITS],
         }
     }
 
@@ -71,8 +73,27 @@ impl<T> Chunk<T> {
         Ok(())
     }
 
+    /// A bit for each slot that there is.
+    fn all(&self) -> u128 {
+        u128::MAX >> (u128::BITS - self.slots.len() as u32)
+    }
+
     fn is_full(&self) -> bool {
-        self.taken == u128::MAX >> (u128::BITS - self.slots.len() as u32)
+        self.taken == self.all()
+    }
+
+    /// Gives out the next free slot of the round; there must be a free one.
+    fn take(&mut self) -> u32 {
+        let free = self.all() & !self.taken;
+        let mut ahead = free & u128::MAX.checked_shl(self.cursor).unwrap_or(0);
+        if ahead == 0 {
+            self.round = self.round.wrapping_add(1);
+            ahead = free;
+        }
+        let slot = ahead.trailing_zeros();
+        self.cursor = slot + 1;
+        self.taken |= 1 << slot;
+        slot
     }
 }
 
@@ -114,14 +135,11 @@ impl<T> Slab<T> {
         }
         let number = self.open;
         let chunk = &mut self.chunks[number as usize];
-        let slot = (!chunk.taken).trailing_zeros();
         if chunk.taken == 0 {
             self.empty -= 1;
         }
-        chunk.taken |= 1 << slot;
+        let slot = chunk.take();
         chunk.slots[slot as usize] = Some(value);
-        let uses = &mut chunk.uses[slot as usize];
-        *uses = uses.wrapping_add(1);
         if chunk.is_full() {
             self.close(number);
         }
@@ -163,11 +181,12 @@ impl<T> Slab<T> {
             .as_mut()
     }
 
-    /// How often the slot was given out so far, modulo 256.
-    pub(crate) fn uses(&self, index: u32) -> u8 {
+    /// The round in which the last slot of a chunk was given out, right after [`Self::insert`]
+    /// that of its slot. No index comes twice in the same round.
+    pub(crate) fn round(&self, index: u32) -> u32 {
         self.chunks
             .get(chunk_of(index))
-            .map_or(0, |chunk| chunk.uses[slot_of(index)])
+            .map_or(0, |chunk| chunk.round)
     }
 
     /// The first used slot at or after `index`, for walks that let go of the slab in between.
@@ -285,7 +304,7 @@ mod tests {
     const LIMIT: u32 = 1 << 20;
 
     fn chunks_with_memory<T>(slab: &Slab<T>) -> usize {
-        slab.chunks.iter().filter(|c| c.slots.len() > 0).count()
+        slab.chunks.iter().filter(|c| !c.slots.is_empty()).count()
     }
 
     #[test]
@@ -329,24 +348,28 @@ mod tests {
         for n in 0..FIRST_CHUNK_SLOTS as u64 {
             slab.insert(n, LIMIT).unwrap();
         }
-        let index = slab.insert(99, LIMIT).unwrap();
-        slab.remove(index);
-        assert_eq!(chunks_with_memory(&slab), 2);
-        assert_eq!(slab.insert(99, LIMIT).unwrap(), index);
+        for n in 0..1000 {
+            let index = slab.insert(n, LIMIT).unwrap();
+            slab.remove(index);
+            assert_eq!(chunks_with_memory(&slab), 2);
+        }
     }
 
     #[test]
-    fn uses_outlive_the_memory() {
+    fn no_index_comes_twice_in_a_round() {
         let mut slab = Slab::new();
-        let keep: Vec<u32> = (0..500u64)
-            .map(|n| slab.insert(n, LIMIT).unwrap())
-            .collect();
-        let last = *keep.last().unwrap();
-        assert_eq!(slab.uses(last), 1);
-        for index in &keep {
-            slab.remove(*index);
+        let mut seen = std::collections::HashSet::new();
+        let mut held = std::collections::VecDeque::new();
+        for n in 0..20_000u64 {
+            let index = slab.insert(n, LIMIT).unwrap();
+            assert!(seen.insert((index, slab.round(index))));
+            held.push_back(index);
+            // Sometimes few are held, so that chunks lose their memory, sometimes many.
+            while held.len() > (n as usize * 7) % 500 {
+                slab.remove(held.pop_front().unwrap());
+            }
         }
-        assert_eq!(slab.uses(last), 1);
+        assert!(slab.round(0) > 10);
     }
 
     #[test]

@@ -139,6 +139,13 @@ impl ModeSet {
 pub(crate) struct ModeCounts([u32; Mode::COUNT]);
 
 impl ModeCounts {
+    /// That many of one mode, and none of the others.
+    pub(crate) fn only(mode: Mode, number: u32) -> Self {
+        let mut counts = ModeCounts::default();
+        counts.0[mode as usize] = number;
+        counts
+    }
+
     pub(crate) fn of(&self, mode: Mode) -> u32 {
         self.0[mode as usize]
     }

@@ -279,10 +279,6 @@ impl<'a> Request<'a> {
         if name.len() > NAME_MAX {
             return Err(EINVAL);
         }
-        if flags.any(Flags::ORPHAN) {
-            // To adopt a lock that outlived its file: none does yet.
-            return Err(ENOENT);
-        }
         Ok(Request::Lock {
             mode: mode.ok_or(EINVAL)?,
             flags,

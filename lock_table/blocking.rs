@@ -49,24 +49,33 @@ impl Demand {
     }
 }
 
+/// What is asked of the holders of each mode.
+type Demands = [Option<Demand>; Mode::COUNT];
+
 /// On whose behalf holders are told that they are in the way.
 #[derive(Clone, Copy)]
 pub(super) enum Blocked {
-    /// Of one request, just refused.
-    Request(Mode),
+    /// Of one request, just refused. `by`: the lock that asked, if it is a holder itself; it is
+    /// not told.
+    Request { mode: Mode, by: Option<u32> },
     /// Of all who wait, after a change: the strongest mode that is waited for, and whether CW is.
-    Queues { strongest: Mode, cw: bool },
+    /// `latest`: the lock that has changed, if it was granted.
+    Queues {
+        strongest: Mode,
+        cw: bool,
+        latest: Option<u32>,
+    },
 }
 
 impl Blocked {
     pub(super) fn demand(self, held: Mode) -> Option<Demand> {
         match self {
-            Blocked::Request(mode) => held.conflicts().contains(mode).then_some(Demand {
+            Blocked::Request { mode, .. } => held.conflicts().contains(mode).then_some(Demand {
                 mode,
                 level: mode,
                 crossing: held.crosses(mode),
             }),
-            Blocked::Queues { strongest, cw } if cw && held == Mode::Pr => Some(Demand {
+            Blocked::Queues { strongest, cw, .. } if cw && held == Mode::Pr => Some(Demand {
                 mode: if strongest == Mode::Pr {
                     Mode::Cw
                 } else {
@@ -131,42 +140,66 @@ impl<O: Owner> LockTable<O> {
             .block(entry.ticket, entry.id, mode);
     }
 
-    /// Tells the holders that they are in the way; `except` is the requester itself.
-    pub(super) fn block(&mut self, resource: u32, blocked: Blocked, except: Option<u32>) {
-        let entry = &self.resources[resource];
-        let Some(contention) = &entry.contention else {
+    /// Tells the holders that they are in the way.
+    pub(super) fn block(&mut self, resource: u32, blocked: Blocked) {
+        let Some(contention) = &self.resources[resource].contention else {
             return;
         };
         let mut demands = [None; Mode::COUNT];
-        let mut left = 0;
+        let mut audience = 0;
         for held in Mode::ALL {
             if let Some(demand) = blocked.demand(held) {
-                let audience = contention.audience(held, demand);
-                demands[held as usize] = (audience > 0).then_some(demand);
-                left += audience;
+                let number = contention.audience(held, demand);
+                demands[held as usize] = (number > 0).then_some(demand);
+                audience += number;
             }
         }
-        // Newest first: whoever was granted since the last time is near the head.
-        let mut at = entry.granted.first();
-        while let (Some(lock), 1..) = (at, left) {
-            at = List::<ByQueue>::next(&self.locks, lock);
-            let Some(held) = self.locks[lock].granted else {
-                continue;
-            };
-            let Some(demand) = demands[held as usize] else {
-                continue;
-            };
-            if self.is_in_audience(resource, lock, held, demand) {
-                left -= 1;
-                if except != Some(lock) {
-                    self.put(lock, demand);
-                }
-            }
+        match blocked {
+            // A conversion in place leaves a lock where it was, which may be far from the head.
+            Blocked::Queues {
+                latest: Some(latest),
+                ..
+            } if audience == 1 && self.tell(resource, latest, &demands, None) => {}
+            Blocked::Queues { .. } => self.tell_holders(resource, audience, &demands, None),
+            Blocked::Request { by, .. } => self.tell_holders(resource, audience, &demands, by),
         }
         self.settle_demands(resource, &demands);
-        if let Some(lock) = except {
+        if let Blocked::Request { by: Some(lock), .. } = blocked {
             self.disturb(lock);
         }
+    }
+
+    /// Puts the demands to all whom they concern, but `except`. Who was granted since the last
+    /// time is near the head, so the walk is short, however many hold.
+    fn tell_holders(
+        &mut self,
+        resource: u32,
+        mut audience: u32,
+        demands: &Demands,
+        except: Option<u32>,
+    ) {
+        let mut at = self.first(resource, State::Granted);
+        while let (Some(lock), 1..) = (at, audience) {
+            at = List::<ByQueue>::next(&self.locks, lock);
+            if self.tell(resource, lock, demands, except) {
+                audience -= 1;
+            }
+        }
+    }
+
+    /// Puts the demand on its mode to one holder. Returns whether it was one of the audience.
+    fn tell(&mut self, resource: u32, lock: u32, demands: &Demands, except: Option<u32>) -> bool {
+        let entry = &self.locks[lock];
+        let held = entry.granted.filter(|_| entry.state == State::Granted);
+        let demand = held.and_then(|held| demands[held as usize].map(|demand| (held, demand)));
+        let Some((held, demand)) = demand else {
+            return false;
+        };
+        let concerned = self.is_in_audience(resource, lock, held, demand);
+        if concerned && except != Some(lock) {
+            self.put(lock, demand);
+        }
+        concerned
     }
 
     pub(super) fn is_in_audience(
@@ -188,11 +221,7 @@ impl<O: Owner> LockTable<O> {
     }
 
     /// Remembers which demands by the rule of PR and CW have been put to all holders of a mode.
-    pub(super) fn settle_demands(
-        &mut self,
-        resource: u32,
-        demands: &[Option<Demand>; Mode::COUNT],
-    ) {
+    pub(super) fn settle_demands(&mut self, resource: u32, demands: &Demands) {
         let Some(contention) = &mut self.resources[resource].contention else {
             return;
         };
@@ -220,8 +249,11 @@ impl<O: Owner> LockTable<O> {
         if !ask.flags.any(Flags::NOQUEUEBAST) {
             return;
         }
-        let blocked = Blocked::Request(ask.mode);
-        self.block(resource, blocked, lock);
+        let blocked = Blocked::Request {
+            mode: ask.mode,
+            by: lock,
+        };
+        self.block(resource, blocked);
         let mut at = self.first(resource, State::Converting);
         while let Some(lock) = at {
             at = List::<ByQueue>::next(&self.locks, lock);

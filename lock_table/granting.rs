@@ -211,7 +211,9 @@ impl<O: Owner> LockTable<O> {
 
     /// After anything that may let others in: grants what can be granted, and tells the holders
     /// of those who still wait.
-    pub(super) fn grant_pending(&mut self, resource: u32) {
+    ///
+    /// `latest`: the lock that has changed, if it was granted.
+    pub(super) fn grant_pending(&mut self, resource: u32, latest: Option<u32>) {
         if self.resources[resource].contention.is_none() {
             return;
         }
@@ -223,7 +225,12 @@ impl<O: Owner> LockTable<O> {
             cw |= waited_for.contains(Mode::Cw);
         }
         if let Some(strongest) = strongest {
-            self.block(resource, Blocked::Queues { strongest, cw }, None);
+            let blocked = Blocked::Queues {
+                strongest,
+                cw,
+                latest,
+            };
+            self.block(resource, blocked);
         }
     }
 

@@ -6,10 +6,11 @@ use super::LockId;
 
 /// How slots become lock ids: `[form | generation | slot | shard]` in 31 bits.
 ///
-/// The first 2^20 slots of a shard, the ones in use unless the shard is huge, have a short slot
-/// number and so a long generation; a stale id is refused until the slot has been given out as
-/// often as the generation counts. Slots above have two bits of generation. Slot numbers start at
-/// 1, so no id is 0.
+/// The generation is the round in which the slab gave out the slot, so a stale id is refused until
+/// as many rounds have passed as the generation counts. The first 2^17 slots of a shard, the ones
+/// in use unless the shard is huge, have a short slot number and so a long generation (11 bits
+/// with 4 shards, and a round is 8 locks at least); slots above have two bits of it. Slot numbers
+/// start at 1, so no id is 0.
 #[derive(Clone, Copy)]
 pub(crate) struct IdSpace {
     pub(super) shard: u32,
@@ -17,7 +18,7 @@ pub(crate) struct IdSpace {
 }
 
 impl IdSpace {
-    const SHORT_BITS: u32 = 20;
+    const SHORT_BITS: u32 = 17;
     const SHORT_SLOTS: u32 = 1 << Self::SHORT_BITS;
     const LONG_GENERATION_BITS: u32 = 2;
 
@@ -45,9 +46,8 @@ impl IdSpace {
         Self::SHORT_SLOTS + (1 << self.long_bits()) - 1
     }
 
-    pub(super) fn encode(self, slot: u32, generation: u8) -> LockId {
+    pub(super) fn encode(self, slot: u32, generation: u32) -> LockId {
         let number = slot + 1;
-        let generation = u32::from(generation);
         let (form, bits, number) = if number < Self::SHORT_SLOTS {
             (0, Self::SHORT_BITS, number)
         } else {

@@ -308,7 +308,9 @@ pub(super) struct Contention {
 }
 
 impl Contention {
-    pub(super) fn new() -> Self {
+    /// For a resource where nobody has been refused, and so nobody told of anything, yet; its
+    /// granted locks hold the modes `held`.
+    pub(super) fn new(held: &ModeCounts) -> Self {
         Contention {
             converting: List::new(),
             waiting: List::new(),
@@ -317,9 +319,9 @@ impl Contention {
             waiting_for: ModeCounts::default(),
             irregular: 0,
             unordered: 0,
-            told: [ModeCounts::default(); Mode::COUNT],
+            told: Mode::ALL.map(|mode| ModeCounts::only(Mode::Nl, held.of(mode))),
             settled: [None; Mode::COUNT],
-            restless: ModeCounts::default(),
+            restless: *held,
         }
     }
 

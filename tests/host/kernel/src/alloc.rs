@@ -19,6 +19,17 @@ pub struct AllocError;
 
 thread_local! {
     static LEFT: Cell<Option<usize>> = const { Cell::new(None) };
+    static LOOKS: Cell<u64> = const { Cell::new(0) };
+}
+
+/// How often this thread has looked into a vector so far: a measure of work that, unlike time, is
+/// the same with every run.
+pub fn looks() -> u64 {
+    LOOKS.with(Cell::get)
+}
+
+fn look() {
+    LOOKS.with(|looks| looks.set(looks.get() + 1));
 }
 
 /// Lets the next `count` allocations of this thread succeed, and every one after them fail;
@@ -106,12 +117,14 @@ impl<T> Deref for KVec<T> {
     type Target = [T];
 
     fn deref(&self) -> &[T] {
+        look();
         &self.0
     }
 }
 
 impl<T> DerefMut for KVec<T> {
     fn deref_mut(&mut self) -> &mut [T] {
+        look();
         &mut self.0
     }
 }

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The safe rooms of the module, included as they are, and their tests.
+
+#![allow(dead_code)]
+
+#[path = "../../../directory.rs"]
+mod directory;
+#[path = "../../../list.rs"]
+mod list;
+#[path = "../../../lock_table.rs"]
+mod lock_table;
+#[path = "../../../slab.rs"]
+mod slab;
+#[path = "../../../terms.rs"]
+mod terms;
+#[path = "../../../wire.rs"]
+mod wire;
+
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod owner;
+#[cfg(test)]
+mod programs;
+#[cfg(test)]
+mod rules;
+#[cfg(test)]
+mod twin;
+#[cfg(test)]
+mod view;
+#[cfg(test)]
+mod work;

@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A client's side for tests: it writes down what it is told, and holds the table to the protocol.
+//!
+//! The user's side of a request is a number. `open` and `change` fail when memory does.
+
+use crate::{
+    lock_table::{
+        Completion,
+        LockId,
+        Occasion,
+        Owner,
+        Ticket, //
+    },
+    terms::Mode,
+    view::Record,
+};
+use kernel::prelude::*;
+use std::{
+    cell::RefCell,
+    collections::HashMap,
+    rc::Rc, //
+};
+
+/// What is known of a lock that has not come to its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Open {
+    client: usize,
+    user: u32,
+    /// An operation has no completion yet; whether it may have to wait.
+    pending: Option<bool>,
+    /// What it was told since the last completion.
+    told: Option<Mode>,
+    /// A value block was announced.
+    room: bool,
+}
+
+/// What all the clients of a table were told.
+#[derive(Default)]
+pub(crate) struct Desk {
+    pub(crate) open: HashMap<Ticket, Open>,
+    next: Ticket,
+    pub(crate) records: Vec<Record>,
+    /// Breaches of the protocol.
+    pub(crate) faults: Vec<String>,
+}
+
+impl Desk {
+    pub(crate) fn client_of(&self, ticket: Ticket) -> usize {
+        self.open[&ticket].client
+    }
+
+    pub(crate) fn user_of(&self, ticket: Ticket) -> u32 {
+        self.open[&ticket].user
+    }
+
+    pub(crate) fn is_pending(&self, ticket: Ticket) -> bool {
+        self.open[&ticket].pending.is_some()
+    }
+
+    fn issue(&mut self, open: Open) -> Ticket {
+        self.next += 1;
+        self.open.insert(self.next, open);
+        self.next
+    }
+
+    fn expect(&mut self, right: bool, what: &str) {
+        if !right {
+            self.faults.push(what.to_string());
+        }
+    }
+
+    /// A ticket of `client`.
+    fn entry(&mut self, ticket: Ticket, client: usize) -> Option<&mut Open> {
+        let known = self
+            .open
+            .get(&ticket)
+            .is_some_and(|open| open.client == client);
+        self.expect(known, "told through a ticket that is closed or another's");
+        self.open.get_mut(&ticket).filter(|_| known)
+    }
+}
+
+pub(crate) struct Client {
+    pub(crate) number: usize,
+    pub(crate) desk: Rc<RefCell<Desk>>,
+}
+
+impl Owner for Client {
+    type Change = u32;
+
+    fn open(&self, user: &u32, value: bool) -> Result<Ticket> {
+        KBox::new((), GFP_KERNEL)?;
+        Ok(self.desk.borrow_mut().issue(Open {
+            client: self.number,
+            user: *user,
+            pending: Some(true),
+            told: None,
+            room: value,
+        }))
+    }
+
+    /// Every other time the ticket stays the same.
+    fn change(
+        &self,
+        ticket: Ticket,
+        user: &u32,
+        occasion: Occasion,
+        value: bool,
+    ) -> Result<Ticket> {
+        KBox::new((), GFP_KERNEL)?;
+        let mut desk = self.desk.borrow_mut();
+        let Some(entry) = desk.entry(ticket, self.number) else {
+            return Ok(ticket);
+        };
+        entry.user = *user;
+        entry.room = value;
+        if let Occasion::Operation { waits } = occasion {
+            let overlaps = waits && entry.pending.is_some();
+            entry.pending = Some(waits);
+            desk.expect(!overlaps, "a conversion while something is pending");
+        }
+        if user % 2 == 0 {
+            return Ok(ticket);
+        }
+        match desk.open.remove(&ticket) {
+            Some(open) => Ok(desk.issue(open)),
+            None => Ok(ticket),
+        }
+    }
+
+    fn complete(&self, ticket: Ticket, completion: Completion<'_>) {
+        let mut desk = self.desk.borrow_mut();
+        let Some(entry) = desk.entry(ticket, self.number) else {
+            return;
+        };
+        let awaited = entry.pending.take().is_some();
+        let fits = entry.room || completion.value.is_none();
+        entry.told = None;
+        let user = entry.user;
+        desk.expect(awaited, "a completion of nothing");
+        desk.expect(fits, "a value block that was not announced");
+        if completion.last {
+            desk.open.remove(&ticket);
+        }
+        desk.records.push(Record::Completion {
+            client: self.number,
+            lock: completion.id,
+            user,
+            status: completion.status.number(),
+            flags: completion.flags.0,
+            value: completion.value.copied(),
+            last: completion.last,
+        });
+    }
+
+    fn block(&self, ticket: Ticket, id: LockId, mode: Mode) {
+        let mut desk = self.desk.borrow_mut();
+        let Some(entry) = desk.entry(ticket, self.number) else {
+            return;
+        };
+        let rising = entry.told.replace(mode) < Some(mode);
+        let between = entry.pending == Some(false);
+        let user = entry.user;
+        desk.expect(rising, "a mode told twice or falling");
+        desk.expect(!between, "told within an operation that does not wait");
+        desk.records.push(Record::Blocking {
+            client: self.number,
+            lock: id,
+            user,
+            mode,
+        });
+    }
+
+    fn close(&self, ticket: Ticket) {
+        let mut desk = self.desk.borrow_mut();
+        let Some(entry) = desk.entry(ticket, self.number) else {
+            return;
+        };
+        let user = entry.user;
+        desk.open.remove(&ticket);
+        desk.records.push(Record::Gone {
+            client: self.number,
+            user,
+        });
+    }
+}

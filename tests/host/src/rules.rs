@@ -1,0 +1,600 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The rules of the table one by one: matrices, flags, ids, names.
+
+use crate::{
+    lock_table::{
+        inspect,
+        Ask,
+        IdSpace,
+        LockId,
+        LockTable, //
+    },
+    owner::{
+        Client,
+        Desk, //
+    },
+    terms::{
+        Flags,
+        Mode::{
+            self,
+            *, //
+        },
+        Value,
+        VALUE_LEN, //
+    },
+    view::Record,
+};
+use kernel::prelude::*;
+use std::{
+    cell::RefCell,
+    collections::HashSet,
+    rc::Rc, //
+};
+
+const NO: Flags = Flags(0);
+const OLD: Value = [b'o'; VALUE_LEN];
+const NEW: Value = [b'n'; VALUE_LEN];
+
+/// A table with one client. Locks are called a, b, c … in the order of asking.
+struct Bench {
+    table: LockTable<Client>,
+    desk: Rc<RefCell<Desk>>,
+    client: u32,
+    ids: Vec<LockId>,
+}
+
+impl Bench {
+    fn new() -> Self {
+        Bench::with_ids(IdSpace::new(0, 0))
+    }
+
+    fn with_ids(ids: IdSpace) -> Self {
+        let mut table = LockTable::new(ids);
+        let desk = Rc::new(RefCell::new(Desk::default()));
+        let client = table.add_client(Client {
+            number: 0,
+            desk: desk.clone(),
+        });
+        Bench {
+            table,
+            desk,
+            client: client.unwrap(),
+            ids: Vec::new(),
+        }
+    }
+
+    fn ask(mode: Mode, flags: Flags) -> Ask {
+        Ask {
+            mode,
+            flags,
+            listens: true,
+            pid: 1,
+        }
+    }
+
+    fn request_name(&mut self, name: &[u8], mode: Mode, flags: Flags) -> Result {
+        let ask = Bench::ask(mode, flags);
+        let id = self.table.request(self.client, 7, name, &ask, &0)?;
+        self.ids.push(id);
+        Ok(())
+    }
+
+    fn request(&mut self, mode: Mode, flags: Flags) -> Result {
+        self.request_name(b"name", mode, flags)
+    }
+
+    fn id(&self, lock: char) -> LockId {
+        self.ids[lock as usize - 'a' as usize]
+    }
+
+    fn convert(&mut self, lock: char, mode: Mode, flags: Flags) -> Result {
+        let ask = Bench::ask(mode, flags);
+        self.table.convert(self.id(lock), &ask, &NEW, &0)
+    }
+
+    fn unlock(&mut self, lock: char, flags: Flags) -> Result {
+        self.table.unlock(self.id(lock), flags, &NEW, &0)
+    }
+
+    fn cancel(&mut self, lock: char) -> Result {
+        self.table.cancel(self.id(lock), Flags::CANCEL, &0)
+    }
+
+    fn records(&mut self) -> Vec<Record> {
+        let mut desk = self.desk.borrow_mut();
+        assert!(desk.faults.is_empty(), "{:?}", desk.faults);
+        std::mem::take(&mut desk.records)
+    }
+
+    /// What was told since the last time, in short: `a 0` is a completion of a with status 0,
+    /// `a 0 F4` one with status flags 4, `a<Ex` tells a that it is in the way of EX.
+    fn heard(&mut self) -> String {
+        let records = self.records();
+        let lock = |id| {
+            let place = self.ids.iter().position(|other| *other == id);
+            char::from(b'a' + place.unwrap_or(25) as u8)
+        };
+        let words = records.iter().map(|record| match record {
+            Record::Completion {
+                lock: id,
+                status,
+                flags: 0,
+                ..
+            } => format!("{} {status}", lock(*id)),
+            Record::Completion {
+                lock: id,
+                status,
+                flags,
+                ..
+            } => format!("{} {status} F{flags}", lock(*id)),
+            Record::Blocking { lock: id, mode, .. } => format!("{}<{mode:?}", lock(*id)),
+            Record::Gone { .. } => "gone".to_string(),
+        });
+        words.collect::<Vec<_>>().join(", ")
+    }
+
+    /// The value and the status flags of the completion that was just told.
+    fn returned(&mut self) -> (Option<Value>, u8) {
+        match self.records().pop() {
+            Some(Record::Completion { value, flags, .. }) => (value, flags),
+            other => panic!("no completion: {other:?}"),
+        }
+    }
+}
+
+/// Rows and columns: NL CR CW PR PW EX.
+const COMPATIBLE: [&str; 6] = ["111111", "111110", "111000", "110100", "110000", "100000"];
+
+/// Rows: none and the granted modes; columns: the requested ones. 1: read, 0: written.
+const TRANSFERS: [&str; 7] = [
+    "111111", "111111", "-11111", "--1111", "---111", "000001", "000000",
+];
+
+/// Conversions that may carry QUECVT.
+const QUEUED: [&str; 6] = ["011111", "001111", "000111", "001011", "000001", "000000"];
+
+fn cell(rows: &[&str], row: usize, column: Mode) -> char {
+    rows[row].chars().nth(column as usize).unwrap()
+}
+
+#[test]
+fn compatible_modes_are_held_together() {
+    for held in Mode::ALL {
+        for asked in Mode::ALL {
+            let compatible = cell(&COMPATIBLE, held as usize, asked) == '1';
+            let status = if compatible { "0" } else { "-11" };
+
+            let mut bench = Bench::new();
+            bench.request(held, NO).unwrap();
+            bench.request(asked, Flags::NOQUEUE).unwrap();
+            let told = format!("a 0, b {status}");
+            assert_eq!(bench.heard(), told, "{asked:?} beside {held:?}");
+
+            let mut bench = Bench::new();
+            bench.request(held, NO).unwrap();
+            bench.request(Nl, NO).unwrap();
+            bench.convert('b', asked, Flags::NOQUEUE).unwrap();
+            let told = format!("a 0, b 0, b {status}");
+            assert_eq!(bench.heard(), told, "NL to {asked:?} beside {held:?}");
+
+            let mut bench = Bench::new();
+            bench.request(held, NO).unwrap();
+            bench.request(asked, NO).unwrap();
+            bench.unlock('a', NO).unwrap();
+            let told = if compatible {
+                "a 0, b 0, a -65538".to_string()
+            } else {
+                format!("a 0, a<{asked:?}, a -65538, b 0")
+            };
+            assert_eq!(bench.heard(), told, "{asked:?} after {held:?}");
+        }
+    }
+}
+
+#[test]
+fn flags_that_do_not_go_together() {
+    let requests = [
+        (Flags::CANCEL, Ex),
+        (Flags::QUECVT, Ex),
+        (Flags::CONVDEADLK, Ex),
+        (Flags::EXPEDITE, Cr),
+        (Flags::EXPEDITE.with(Flags::NOQUEUE), Nl),
+        (Flags::EXPEDITE.with(Flags::QUECVT), Nl),
+    ];
+    let conversions = [
+        (Flags::CANCEL, Ex),
+        (Flags::CONVDEADLK.with(Flags::NOQUEUE), Ex),
+        (Flags::EXPEDITE, Nl),
+    ];
+    let unlocks = [
+        Flags::NOQUEUE,
+        Flags::CONVERT,
+        Flags::QUECVT,
+        Flags::CONVDEADLK,
+        Flags(0x0000_0080),
+        Flags::NODLCKWT,
+        Flags::EXPEDITE,
+        Flags::NOQUEUEBAST,
+        Flags::HEADQUE,
+        Flags::NOORDER,
+        Flags::ORPHAN,
+        Flags::ALTPR,
+        Flags::ALTCW,
+        Flags::CANCEL.with(Flags::FORCEUNLOCK),
+        Flags(0x0000_0200),
+        Flags(0x8000_0000),
+    ];
+    let mut bench = Bench::new();
+    for (flags, mode) in requests {
+        assert_eq!(
+            bench.request(mode, flags),
+            Err(EINVAL),
+            "request with {flags:?}"
+        );
+    }
+    assert!(bench.table.is_empty());
+    bench.request(Nl, NO).unwrap();
+    bench.heard();
+    for (flags, mode) in conversions {
+        assert_eq!(
+            bench.convert('a', mode, flags),
+            Err(EINVAL),
+            "conversion with {flags:?}"
+        );
+    }
+    for flags in unlocks {
+        let id = bench.id('a');
+        assert_eq!(
+            bench.unlock('a', flags),
+            Err(EINVAL),
+            "unlock with {flags:?}"
+        );
+        assert_eq!(
+            bench.table.cancel(id, flags, &0),
+            Err(EINVAL),
+            "cancel with {flags:?}"
+        );
+    }
+    assert_eq!(bench.heard(), "");
+    bench.unlock('a', Flags::FORCEUNLOCK).unwrap();
+    assert_eq!(bench.heard(), "a -65538");
+}
+
+#[test]
+fn quecvt_is_for_conversions_that_gain() {
+    for from in Mode::ALL {
+        for to in Mode::ALL {
+            let mut bench = Bench::new();
+            bench.request(from, NO).unwrap();
+            let wanted = match cell(&QUEUED, from as usize, to) {
+                '1' => Ok(()),
+                _ => Err(EINVAL),
+            };
+            assert_eq!(
+                bench.convert('a', to, Flags::QUECVT),
+                wanted,
+                "{from:?} to {to:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn locks_that_cannot_be_operated_on() {
+    let mut bench = Bench::new();
+    bench.request(Ex, NO).unwrap();
+    bench.request(Ex, NO).unwrap();
+    bench.request(Ex, NO).unwrap();
+    bench.unlock('c', NO).unwrap();
+    assert_eq!(bench.convert('b', Nl, NO), Err(EBUSY));
+    assert_eq!(bench.convert('c', Nl, NO), Err(ENOENT));
+    assert_eq!(bench.unlock('c', NO), Err(ENOENT));
+    assert_eq!(bench.cancel('c'), Err(ENOENT));
+    assert_eq!(bench.cancel('a'), Ok(()));
+    assert_eq!(bench.heard(), "a 0, a<Ex, c -65538");
+    assert_eq!(bench.cancel('b'), Ok(()));
+    assert_eq!(bench.cancel('b'), Err(ENOENT));
+    assert_eq!(bench.heard(), "b -65537");
+}
+
+/// What each flag does. Locks are requested first, then converted in the given order.
+#[test]
+fn flags_do_what_they_are_for() {
+    type Requests<'a> = &'a [(Mode, Flags)];
+    type Conversions<'a> = &'a [(char, Mode, Flags)];
+    let noqueue = Flags::NOQUEUE;
+    let insists = noqueue.with(Flags::NOQUEUEBAST);
+    let cases: &[(&str, Requests<'_>, Conversions<'_>, &str)] = &[
+        ("NOQUEUE", &[(Ex, NO), (Cr, noqueue)], &[], "a 0, b -11"),
+        (
+            "NOQUEUEBAST",
+            &[(Ex, NO), (Cr, insists)],
+            &[],
+            "a 0, b -11, a<Cr",
+        ),
+        (
+            "NOQUEUEBAST tells those who convert",
+            &[(Cr, NO), (Cr, NO)],
+            &[('a', Ex, NO), ('b', Ex, insists)],
+            "a 0, b 0, b<Ex, b -11, a<Ex",
+        ),
+        (
+            "EXPEDITE",
+            &[(Ex, NO), (Ex, NO), (Nl, NO), (Nl, Flags::EXPEDITE)],
+            &[],
+            "a 0, a<Ex, d 0",
+        ),
+        (
+            "HEADQUE",
+            &[(Ex, NO), (Pw, NO), (Ex, Flags::HEADQUE)],
+            &[('a', Nl, NO)],
+            "a 0, a<Pw, a<Ex, a 0, c 0, c<Pw",
+        ),
+        (
+            "NOORDER at once",
+            &[(Pr, NO), (Ex, NO), (Pr, Flags::NOORDER)],
+            &[],
+            "a 0, a<Ex, c 0",
+        ),
+        (
+            "NOORDER later",
+            &[(Pw, NO), (Ex, NO), (Pr, Flags::NOORDER)],
+            &[('a', Cr, NO)],
+            "a 0, a<Ex, a 0, c 0, c<Ex, a<Ex",
+        ),
+        (
+            "conversions overtake",
+            &[(Ex, NO), (Nl, NO), (Nl, NO)],
+            &[('b', Ex, NO), ('c', Nl, NO)],
+            "a 0, b 0, c 0, a<Ex, c 0",
+        ),
+        (
+            "QUECVT",
+            &[(Cr, NO), (Nl, NO), (Nl, NO)],
+            &[('b', Ex, NO), ('c', Cr, Flags::QUECVT), ('a', Nl, NO)],
+            "a 0, b 0, c 0, a<Ex, a 0, b 0, b<Cr",
+        ),
+        (
+            "deadlock",
+            &[(Pr, NO), (Pr, NO)],
+            &[('a', Ex, NO), ('b', Ex, NO)],
+            "a 0, b 0, b<Ex, b -35",
+        ),
+        (
+            "CONVDEADLK",
+            &[(Pr, NO), (Pr, NO)],
+            &[('a', Ex, NO), ('b', Ex, Flags::CONVDEADLK), ('a', Nl, NO)],
+            "a 0, b 0, b<Ex, a 0, a<Ex, a 0, b 0 F1",
+        ),
+        (
+            "NODLCKWT",
+            &[(Nl, NO), (Pr, NO), (Cr, NO)],
+            &[('a', Cw, NO), ('b', Ex, Flags::NODLCKWT), ('c', Nl, NO)],
+            "a 0, b 0, c 0, b<Cw, c<Ex, c 0, b<Ex",
+        ),
+        ("ALTPR", &[(Pr, NO), (Ex, Flags::ALTPR)], &[], "a 0, b 0 F4"),
+        ("ALTCW", &[(Cw, NO), (Ex, Flags::ALTCW)], &[], "a 0, b 0 F4"),
+        (
+            "ALTPR and ALTCW: only the first is tried",
+            &[(Cw, NO), (Ex, Flags::ALTPR.with(Flags::ALTCW))],
+            &[],
+            "a 0, a<Ex",
+        ),
+        (
+            "ALTPR later",
+            &[(Ex, NO), (Ex, Flags::ALTPR)],
+            &[('a', Cr, NO)],
+            "a 0, a<Ex, a 0, b 0 F4",
+        ),
+    ];
+    for (what, requests, conversions, told) in cases {
+        let mut bench = Bench::new();
+        for (mode, flags) in *requests {
+            bench.request(*mode, *flags).unwrap();
+        }
+        for (lock, mode, flags) in *conversions {
+            // What is refused is in the records.
+            let _ = bench.convert(*lock, *mode, *flags);
+        }
+        assert_eq!(bench.heard(), *told, "{what}");
+    }
+}
+
+/// A bench where a holds the resource, whose value is OLD, in NL.
+fn with_value() -> Bench {
+    let mut bench = Bench::new();
+    bench.request(Nl, NO).unwrap();
+    bench.request(Ex, Flags::VALBLK).unwrap();
+    let id = bench.id('b');
+    bench.table.unlock(id, Flags::VALBLK, &OLD, &0).unwrap();
+    bench.records();
+    bench
+}
+
+/// What a reader finds: the value, and whether it is valid.
+fn value_of(bench: &mut Bench) -> (Option<Value>, bool) {
+    bench.convert('a', Nl, Flags::VALBLK).unwrap();
+    let (value, flags) = bench.returned();
+    (value, flags == 0)
+}
+
+#[test]
+fn values_move_by_the_matrix() {
+    for (row, from) in [None].into_iter().chain(Mode::ALL.map(Some)).enumerate() {
+        for to in Mode::ALL {
+            let mut bench = with_value();
+            match from {
+                None => bench.request(to, Flags::VALBLK).unwrap(),
+                Some(from) => {
+                    bench.request(from, NO).unwrap();
+                    bench.convert('c', to, Flags::VALBLK).unwrap();
+                }
+            }
+            let (returned, flags) = bench.returned();
+            let (wanted, written) = match cell(&TRANSFERS, row, to) {
+                '1' => (Some(OLD), OLD),
+                '0' => (None, NEW),
+                _ => (Some(NEW), OLD),
+            };
+            assert_eq!((returned, flags), (wanted, 0), "{from:?} to {to:?}");
+            assert_eq!(
+                value_of(&mut bench),
+                (Some(written), true),
+                "{from:?} to {to:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn values_are_invalidated_by_the_matrix() {
+    for from in Mode::ALL {
+        for to in Mode::ALL {
+            let mut bench = with_value();
+            bench.request(from, NO).unwrap();
+            bench
+                .convert('c', to, Flags::VALBLK.with(Flags::IVVALBLK))
+                .unwrap();
+            let valid = cell(&TRANSFERS, from as usize + 1, to) != '0';
+            assert_eq!(
+                value_of(&mut bench),
+                (Some(OLD), valid),
+                "{from:?} to {to:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn values_on_unlock() {
+    for from in Mode::ALL {
+        let writes = from >= Pw;
+        for (flags, value, valid) in [
+            (NO, OLD, true),
+            (Flags::VALBLK, if writes { NEW } else { OLD }, true),
+            (Flags::IVVALBLK, OLD, !writes),
+            (Flags::VALBLK.with(Flags::IVVALBLK), OLD, !writes),
+        ] {
+            let mut bench = with_value();
+            bench.request(Nl, Flags::VALBLK).unwrap();
+            bench.convert('c', from, NO).unwrap();
+            bench.unlock('c', flags).unwrap();
+            let told = format!("{from:?} with {flags:?}");
+            assert_eq!(value_of(&mut bench), (Some(value), valid), "{told}");
+        }
+    }
+}
+
+#[test]
+fn a_write_makes_an_invalid_value_valid() {
+    let mut bench = with_value();
+    bench.request(Ex, Flags::VALBLK).unwrap();
+    bench.convert('c', Ex, Flags::IVVALBLK).unwrap();
+    assert_eq!(value_of(&mut bench), (Some(OLD), false));
+    bench.convert('c', Nl, Flags::VALBLK).unwrap();
+    assert_eq!(value_of(&mut bench), (Some(NEW), true));
+}
+
+#[test]
+fn names_are_binary_and_up_to_64_bytes() {
+    let mut bench = Bench::new();
+    for length in [0, 1, 29, 30, 31, 63, 64] {
+        for last in [0, b'x'] {
+            let mut name = vec![0; length];
+            if let Some(byte) = name.last_mut() {
+                *byte = last;
+            }
+            let mut bench = Bench::new();
+            bench.request_name(&name, Ex, NO).unwrap();
+            bench.request_name(&name, Ex, Flags::NOQUEUE).unwrap();
+            name.push(0);
+            let longer = bench.request_name(&name, Ex, Flags::NOQUEUE);
+            let (result, told) = match length {
+                64 => (Err(EINVAL), "a 0, b -11"),
+                _ => (Ok(()), "a 0, b -11, c 0"),
+            };
+            assert_eq!(longer, result, "{length} and one byte");
+            assert_eq!(bench.heard(), told, "{length} bytes");
+        }
+    }
+    for length in [65, 255, 256, 1000] {
+        assert_eq!(bench.request_name(&vec![b'x'; length], Nl, NO), Err(EINVAL));
+    }
+    assert!(bench.table.is_empty());
+}
+
+#[test]
+fn ids_lead_back_to_their_slots() {
+    const SHORT: u32 = 1 << 17;
+    for shard_bits in 0..=6 {
+        for shard in HashSet::from([0, 1, (1 << shard_bits) - 1]) {
+            if shard >> shard_bits != 0 {
+                continue;
+            }
+            let ids = IdSpace::new(shard, shard_bits);
+            let limit = inspect::limit(ids);
+            let borders = [
+                0,
+                1,
+                127,
+                128,
+                SHORT - 2,
+                SHORT - 1,
+                SHORT,
+                limit - 2,
+                limit - 1,
+            ];
+            let mut seen = HashSet::new();
+            for slot in borders {
+                for generation in [0, 1, 2, 3, 15, 16, 1023, u32::MAX] {
+                    let id = inspect::encode(ids, slot, generation);
+                    assert!((1..=i32::MAX as u32).contains(&id), "id {id:#x}");
+                    assert_eq!(inspect::slot(ids, id), Some(slot), "id {id:#x}");
+                    assert_eq!(IdSpace::shard_of(id, shard_bits), shard);
+                    seen.insert(id);
+                }
+            }
+            // At least two bits of generation, so at least four ids for each slot.
+            assert!(seen.len() >= 4 * borders.len());
+        }
+    }
+}
+
+#[test]
+fn stale_ids_are_refused_for_a_generation() {
+    // The slots of a slab's first chunk, in turn.
+    const ROUND: usize = 8;
+    for shard_bits in 0..=6 {
+        let generations = 1 << (13 - shard_bits);
+        let mut bench = Bench::with_ids(IdSpace::new(0, shard_bits));
+        for _ in 0..generations * ROUND {
+            bench.request(Nl, NO).unwrap();
+            for stale in bench.ids.iter().rev().skip(1).step_by(997) {
+                assert_eq!(bench.table.unlock(*stale, NO, &NEW, &0), Err(ENOENT));
+            }
+            let id = bench.ids.last().unwrap();
+            bench.table.unlock(*id, NO, &NEW, &0).unwrap();
+        }
+        let distinct: HashSet<_> = bench.ids.iter().collect();
+        assert_eq!(
+            distinct.len(),
+            bench.ids.len(),
+            "{shard_bits} bits of shard"
+        );
+    }
+}
+
+#[test]
+fn ids_of_other_shards_are_refused() {
+    let mut bench = Bench::with_ids(IdSpace::new(5, 6));
+    bench.request(Nl, NO).unwrap();
+    let id = bench.id('a');
+    for other in (0..64)
+        .map(|shard| id & !63 | shard)
+        .filter(|other| *other != id)
+    {
+        assert_eq!(bench.table.unlock(other, NO, &NEW, &0), Err(ENOENT));
+    }
+    bench.unlock('a', NO).unwrap();
+}
