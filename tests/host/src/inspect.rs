@@ -6,7 +6,10 @@
 
 use super::{
     blocking::Demand,
-    resource::Last,
+    resource::{
+        ByQueue,
+        Last, //
+    },
     *, //
 };
 use crate::view::{
