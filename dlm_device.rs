@@ -55,10 +55,7 @@ use kernel::{
         MiscDeviceRegistration, //
     },
     prelude::*,
-    str::{
-        BStr,
-        CString, //
-    },
+    str::CString,
     sync::{
         poll::PollTable,
         Arc, //
@@ -89,8 +86,8 @@ struct DlmDevice {
 impl kernel::InPlaceModule for DlmDevice {
     fn init(_module: &'static ThisModule) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
-            _control <- Registration::new(device_name(b"dlm-control")?, Registry::new()?),
-            _monitor <- Registration::new(device_name(b"dlm-monitor")?, ()),
+            _control <- Registration::new(device_name(&[b"dlm-control"])?, Registry::new()?),
+            _monitor <- Registration::new(device_name(&[b"dlm-monitor"])?, ()),
             _: {
                 let [major, minor, patch] = wire::VERSION;
                 let shards = 1 << lockspace::shard_bits();
@@ -100,8 +97,15 @@ impl kernel::InPlaceModule for DlmDevice {
     }
 }
 
-fn device_name(name: &[u8]) -> Result<CString> {
-    CString::try_from_fmt(fmt!("{}", BStr::from_bytes(name)))
+/// A device's name, byte by byte: lockspaces need not be named in ASCII.
+fn device_name(parts: &[&[u8]]) -> Result<CString> {
+    let mut name = KVec::new();
+    for part in parts {
+        name.extend_from_slice(part, GFP_KERNEL_ACCOUNT)?;
+    }
+    name.push(0, GFP_KERNEL_ACCOUNT)?;
+    let name = CStr::from_bytes_with_nul(&name).map_err(|_| EINVAL)?;
+    Ok(CString::try_from(name)?)
 }
 
 /// Where a request is put together: on the stack, and not cleared first.
@@ -109,12 +113,13 @@ type RequestBuffer = [MaybeUninit<u8>; wire::REQUEST_MAX];
 
 const REQUEST_BUFFER: RequestBuffer = [MaybeUninit::uninit(); wire::REQUEST_MAX];
 
-/// Reads what was given to `write()`. `EINVAL` if it is too long, `EFAULT`.
+/// Reads what was given to `write()`. `EINVAL` for its size, `EFAULT`.
 fn read_request<'a>(
     source: &'a mut IovIterSource<'_>,
     buffer: &'a mut RequestBuffer,
 ) -> Result<&'a [u8]> {
     let length = source.len();
+    wire::check_request_size(length)?;
     let bytes = buffer.get_mut(..length).ok_or(EINVAL)?;
     let bytes = source.copy_from_iter_raw(bytes);
     if bytes.len() != length {
@@ -174,6 +179,7 @@ impl ControlDevice {
         match request {
             Request::CreateLockspace { flags, name } => {
                 check_administrator()?;
+                wire::check_new_lockspace(flags, name)?;
                 let exclusive = flags & wire::SPACE_NEWEXCL != 0;
                 Ok(self.registry.create(name, exclusive)? as usize)
             }
@@ -224,7 +230,7 @@ struct LockspaceDoor(Pin<KBox<Registration<LockspaceDevice>>>);
 
 impl Door for LockspaceDoor {
     fn open(name: &[u8], lockspace: Arc<Lockspace>) -> Result<Self> {
-        let name = CString::try_from_fmt(fmt!("dlm_{}", BStr::from_bytes(name)))?;
+        let name = device_name(&[b"dlm_", name])?;
         let device = KBox::try_pin_init(Registration::new(name, lockspace), GFP_KERNEL_ACCOUNT)?;
         Ok(LockspaceDoor(device))
     }

@@ -13,7 +13,8 @@ use kernel::{
     error::to_result,
     fs::{
         File,
-        Kiocb, //
+        Kiocb,
+        LocalFile, //
     },
     miscdevice::{
         MiscDevice,
@@ -29,7 +30,8 @@ use kernel::{
     },
 };
 
-/// A misc device with data of its own that may be polled.
+/// A misc device with data of its own that may be polled. It is to be registered by
+/// [`Registration`], never by upstream's `MiscDeviceRegistration::register`: [`data`] relies on it.
 pub(crate) trait Device: MiscDevice {
     /// What the device is about; [`data`] gives it to `open`.
     type Data: Send + Sync;
@@ -73,6 +75,9 @@ impl<T: Device> Registration<T> {
     pub(crate) fn new(name: CString, data: T::Data) -> impl PinInit<Self, Error> {
         let name_pointer = name.as_char_ptr();
         try_pin_init!(Self {
+            name,
+            data,
+            // Last, because from then on the device can be opened.
             misc <- Opaque::try_ffi_init(move |slot: *mut bindings::miscdevice| {
                 let mut misc = MiscDeviceOptions { name: c"" }.into_raw::<T>();
                 misc.name = name_pointer;
@@ -85,8 +90,6 @@ impl<T: Device> Registration<T> {
                 // operations, which are static.
                 to_result(unsafe { bindings::misc_register(slot) })
             }),
-            name,
-            data,
         })
     }
 
@@ -110,9 +113,9 @@ impl<T: Device> PinnedDrop for Registration<T> {
 /// The data of the device that is being opened.
 pub(crate) fn data<T: Device>(misc: &MiscDeviceRegistration<T>) -> &T::Data {
     let registration = misc.as_raw().cast::<Registration<T>>();
-    // SAFETY: In this module a device with the operations of a `T: Device` is registered by
-    // `Registration<T>` alone, whose first field, as it is `repr(C)`, is the miscdevice; and it
-    // stays registered while `misc` is borrowed, as `misc_open` holds `misc_mtx` across `open`.
+    // SAFETY: As `Device` says, `misc` is the first field of a `Registration<T>`, which is
+    // `repr(C)`. Its `data` was written before it was registered, and it stays registered while
+    // `misc` is borrowed, as `misc_open` holds `misc_mtx` across `open`.
     unsafe { &(*registration).data }
 }
 
@@ -139,7 +142,8 @@ impl<T: Device> Operations<T> {
         // SAFETY: `open` left the result of `T::Ptr::into_foreign` in `private_data`, which is
         // taken back only by `release`, after the last call.
         let private = unsafe { <T::Ptr as ForeignOwnable>::borrow((*file).private_data) };
-        // SAFETY: The kernel gives a valid file, and holds it during the call.
+        // SAFETY: The kernel gives a valid file, and holds it during the call; polling does not
+        // use the file's position.
         let file = unsafe { File::from_raw_file(file) };
         // SAFETY: The kernel gives a valid poll table or null, for the time of the call.
         let table = unsafe { PollTable::from_raw(table) };
@@ -163,8 +167,9 @@ pub(crate) fn is_nonblocking<T: ForeignOwnable>(kiocb: &Kiocb<'_, T>) -> bool {
     let kiocb = kiocb.as_raw();
     // SAFETY: The kiocb is borrowed, and only its owner, who is waiting for us, changes it.
     let flags = unsafe { (*kiocb).ki_flags };
-    // SAFETY: A kiocb holds its file for as long as it lives.
-    let file = unsafe { File::from_raw_file((*kiocb).ki_filp) };
+    // SAFETY: A kiocb holds its file for as long as it lives, and it does not leave this thread
+    // here.
+    let file = unsafe { LocalFile::from_raw_file((*kiocb).ki_filp) };
     flags & IOCB_NOWAIT != 0 || file.flags() & kernel::fs::file::flags::O_NONBLOCK != 0
 }
 
@@ -174,7 +179,7 @@ pub(crate) fn is_administrator() -> bool {
     unsafe { bindings::capable(bindings::CAP_SYS_ADMIN as kernel::ffi::c_int) }
 }
 
-/// Hashes names in a way that nobody outside can predict (the kernel's HalfSipHash).
+/// Hashes names in a way that nobody outside can predict (the kernel's hsiphash).
 pub(crate) struct Hasher(bindings::hsiphash_key_t);
 
 impl Hasher {
@@ -192,10 +197,14 @@ impl Hasher {
     }
 }
 
-/// Lets others run, in the middle of long work; no lock may be held.
+/// Lets others run, in the middle of long work; no lock may be held. Kernels that preempt at any
+/// time have no such call, and need none.
 pub(crate) fn reschedule() {
+    #[cfg(any(not(CONFIG_PREEMPTION), CONFIG_PREEMPT_DYNAMIC))]
     // SAFETY: May be called wherever sleeping is allowed.
-    unsafe { bindings::__cond_resched() };
+    unsafe {
+        bindings::__cond_resched()
+    };
 }
 
 /// Whether a message may go to the log now, or there have been too many.

@@ -443,17 +443,20 @@ impl<O: Owner> LockTable<O> {
         self.settle(resource);
     }
 
-    /// Frees up to `budget` locks of a client whose file is closing; nobody is told of the locks
-    /// themselves. Returns whether there are more.
+    /// Frees up to `budget` locks of a client whose file is closing, fewer where each costs a walk
+    /// of a queue; nobody is told of the locks themselves. Returns whether to go on.
     pub(crate) fn release(&mut self, client: u32, budget: u32) -> bool {
         for _ in 0..budget {
-            let Some(client) = self.clients.get(client) else {
+            let client = self.clients.get(client);
+            let Some(lock) = client.and_then(|client| client.owned.first()) else {
                 return false;
             };
-            let Some(lock) = client.owned.first() else {
-                return false;
-            };
+            let resource = &self.resources[self.locks[lock].resource];
+            let walks = resource.contention.as_ref().is_some_and(|c| c.walks());
             self.abandon(lock);
+            if walks {
+                break;
+            }
         }
         true
     }
@@ -528,9 +531,13 @@ impl<O: Owner> LockTable<O> {
 
     fn set_told(&mut self, lock: u32, told: Mode) {
         let entry = &mut self.locks[lock];
-        match self.resources[entry.resource].tellers(entry) {
+        let resource = &mut self.resources[entry.resource];
+        match resource.tellers(entry) {
             Some((contention, held)) => contention.set_told(entry, held, told),
-            None => entry.told = told,
+            None => {
+                entry.told = told;
+                resource.search_again();
+            }
         }
     }
 

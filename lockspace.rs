@@ -6,13 +6,14 @@
 //! resource is in the shard that its name hashes to, and a lock id says in which shard its lock is,
 //! so an operation takes one shard's lock. An [`OpenFile`] is one open of the lockspace's device.
 //!
-//! Lock order: the registry, a lockspace's `files`, a shard, a record queue. `open` takes none but
-//! `files`, so devices can be registered and deregistered under the registry's lock although the
-//! kernel holds `misc_mtx` across `open`.
+//! Lock order: the registry, a lockspace's `ending`, a shard or `files`, a record queue. `open`
+//! takes none but `files`, which is never held for long, so devices can be registered and
+//! deregistered under the registry's lock although the kernel holds `misc_mtx` across `open`.
 //!
-//! A lockspace ends while files of it may still be open. From then on every operation on them is
-//! `ENODEV`: whoever has a shard's lock looks at [`Life`] first, and the end of a lockspace visits
-//! every shard after it has been announced there.
+//! A lockspace ends while files of it may still be open. From then on every lock operation and
+//! every read of a record is `ENODEV`: whoever has a shard's lock looks at [`Life`] first, and who
+//! opens a file looks there with `files` locked, which the end of a lockspace goes through after
+//! it has been announced.
 
 use crate::{
     callbacks::Queue,
@@ -44,7 +45,10 @@ use crate::{
 use kernel::{
     fmt, new_mutex,
     prelude::*,
-    rbtree::RBTree,
+    rbtree::{
+        RBTree,
+        RBTreeNodeReservation, //
+    },
     str::BStr,
     sync::{
         atomic::{
@@ -96,7 +100,10 @@ pub(crate) struct Lockspace {
     shard_bits: u32,
     shards: KVec<Pin<KBox<Shard>>>,
     life: Atomic<u32>,
-    /// The queues of the open files. Also serialises the end of the lockspace.
+    /// Held while it is being found out whether the lockspace can end.
+    #[pin]
+    ending: Mutex<()>,
+    /// The queues of the open files.
     #[pin]
     files: Mutex<Slab<Arc<Queue>>>,
 }
@@ -121,6 +128,7 @@ impl Lockspace {
                 shard_bits,
                 shards,
                 life: Atomic::new(Life::Open as u32),
+                ending <- new_mutex!((), "dlm_device::Lockspace::ending"),
                 files <- new_mutex!(Slab::new(), "dlm_device::Lockspace::files"),
             }),
             GFP_KERNEL_ACCOUNT,
@@ -161,35 +169,41 @@ impl Lockspace {
     }
 
     /// Ends the lockspace, and tells how many files were cut off by that. `EBUSY` if it has locks,
-    /// unless `force`: then they go.
+    /// unless `force`. Whatever locks there are stay in memory, out of reach, until
+    /// [`Self::clear`].
     fn end(&self, force: bool) -> Result<u32> {
-        let files = self.files.lock();
+        let ending = self.ending.lock();
         if !force {
             self.set_life(Life::Closing);
-            if self
-                .shards
-                .iter()
-                .any(|shard| !shard.table.lock().is_empty())
-            {
+            if self.has_locks() {
                 self.set_life(Life::Open);
                 return Err(EBUSY);
             }
         }
         self.set_life(Life::Gone);
+        drop(ending);
+        let files = self.files.lock();
         let mut at = 0;
         while let Some(number) = files.next_used(at) {
             files[number].hang_up();
             at = number + 1;
         }
-        let cut_off = files.len();
-        drop(files);
+        Ok(files.len())
+    }
+
+    fn has_locks(&self) -> bool {
+        let mut shards = self.shards.iter();
+        shards.any(|shard| !shard.table.lock().is_empty())
+    }
+
+    /// Frees the locks of a lockspace that has ended; no lock may be held.
+    fn clear(&self) {
         for (number, shard) in self.shards.iter().enumerate() {
             let empty = LockTable::new(IdSpace::new(number as u32, self.shard_bits));
             let table = core::mem::replace(&mut *shard.table.lock(), empty);
             drop(table);
             reschedule();
         }
-        Ok(cut_off)
     }
 
     /// Locks a shard for an operation, once it is certain that the lockspace lives.
@@ -203,8 +217,8 @@ impl Lockspace {
                 Life::Closing => {}
             }
             drop(table);
-            // Whoever is closing it holds this until the outcome is known.
-            drop(self.files.lock());
+            // Held until the outcome is known.
+            drop(self.ending.lock());
         }
     }
 
@@ -433,25 +447,22 @@ impl<D: Door> Registry<D> {
             entry.uses = entry.uses.checked_add(1).ok_or(EBUSY)?;
             return Ok(number);
         }
+        // All that can fail comes before programs can reach it.
+        let name_node = RBTreeNodeReservation::new(GFP_KERNEL_ACCOUNT)?;
+        let entry_node = RBTreeNodeReservation::new(GFP_KERNEL_ACCOUNT)?;
         let lockspace = Lockspace::new()?;
         let door = D::open(name, lockspace.clone())?;
         let number = door.number();
-        entries
-            .numbers
-            .try_create_and_insert(key, number, GFP_KERNEL_ACCOUNT)?;
         let entry = Entry {
             name: key,
             lockspace,
             uses: 1,
             _door: door,
         };
-        let inserted = entries
+        entries.numbers.insert(name_node.into_node(key, number));
+        entries
             .by_number
-            .try_create_and_insert(number, entry, GFP_KERNEL_ACCOUNT);
-        if let Err(error) = inserted {
-            entries.numbers.remove(&key);
-            return Err(error);
-        }
+            .insert(entry_node.into_node(number, entry));
         Ok(number)
     }
 
@@ -464,15 +475,17 @@ impl<D: Door> Registry<D> {
             entry.uses -= 1;
             return Ok(());
         }
-        let cut_off = entry.lockspace.end(force)?;
+        let lockspace = entry.lockspace.clone();
+        let cut_off = lockspace.end(force)?;
         let name = entry.name;
         if cut_off > 0 && may_log() {
             pr_notice!("lockspace {name} is removed, cutting off {cut_off} open files\n");
         }
         entries.numbers.remove(&name);
-        let entry = entries.by_number.remove(&number);
         // The device goes before the lock, so that its name is free for who creates it again.
-        drop(entry);
+        drop(entries.by_number.remove(&number));
+        drop(entries);
+        lockspace.clear();
         Ok(())
     }
 }

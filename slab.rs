@@ -34,9 +34,9 @@ pub(crate) struct Slab<T> {
     open: u32,
     /// Chunks whose memory went back to the system, a list through `Chunk::next`.
     bare: u32,
-    /// Chunks that have memory but no used slot. One is kept, so that a slab at the brink does
-    /// not ask the system for memory with every operation.
-    empty: u32,
+    /// The chunk that is kept although it is empty, so that a slab at the brink does not ask the
+    /// system for memory with every operation. The first chunk, being small, is kept anyway.
+    spare: u32,
     used: u32,
 }
 
@@ -111,7 +111,7 @@ impl<T> Slab<T> {
             chunks: KVVec::new(),
             open: NONE,
             bare: NONE,
-            empty: 0,
+            spare: NONE,
             used: 0,
         }
     }
@@ -135,8 +135,8 @@ impl<T> Slab<T> {
         }
         let number = self.open;
         let chunk = &mut self.chunks[number as usize];
-        if chunk.taken == 0 {
-            self.empty -= 1;
+        if self.spare == number {
+            self.spare = NONE;
         }
         let slot = chunk.take();
         chunk.slots[slot as usize] = Some(value);
@@ -227,7 +227,6 @@ impl<T> Slab<T> {
             chunk.fill(count)?;
             self.chunks.push(chunk, GFP_KERNEL_ACCOUNT)?;
         }
-        self.empty += 1;
         self.reopen(number);
         Ok(())
     }
@@ -255,12 +254,24 @@ impl<T> Slab<T> {
         }
     }
 
-    /// A chunk has become empty: keep one such, give the memory of any other back.
+    /// A chunk has become empty: its memory goes back, or, while others are in use, that of the
+    /// next one that does.
     fn retire(&mut self, number: u32) {
-        if self.empty == 0 {
-            self.empty = 1;
+        if self.used == 0 && self.spare != NONE {
+            let spare = core::mem::replace(&mut self.spare, NONE);
+            self.strip(spare);
+        }
+        if number == 0 {
             return;
         }
+        if self.used > 0 && self.spare == NONE {
+            self.spare = number;
+        } else {
+            self.strip(number);
+        }
+    }
+
+    fn strip(&mut self, number: u32) {
         self.close(number);
         let chunk = &mut self.chunks[number as usize];
         chunk.slots = KVec::new();

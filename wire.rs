@@ -197,6 +197,7 @@ pub(crate) enum Request<'a> {
         flags: Flags,
         change: Change,
     },
+    /// The name is still to be checked: see [`check_new_lockspace`].
     CreateLockspace {
         flags: u32,
         name: &'a [u8],
@@ -213,15 +214,25 @@ pub(crate) const SPACE_FORCEFREE: u32 = 2;
 /// `DLM_LSFL_NEWEXCL`: refuse to share an existing lockspace.
 pub(crate) const SPACE_NEWEXCL: u32 = 8;
 
+/// `DLM_LSFL_SOFTIRQ`: not for programs.
+const SPACE_SOFTIRQ: u32 = 16;
+
+/// `EINVAL` for a size that no request has.
+pub(crate) fn check_request_size(size: usize) -> Result {
+    if (REQUEST_MIN..=REQUEST_MAX).contains(&size) {
+        Ok(())
+    } else {
+        Err(EINVAL)
+    }
+}
+
 impl<'a> Request<'a> {
     /// Reads a request.
     ///
     /// In this order: `EINVAL` for its size, `EBADE` for a version that is not 6.0, `EINVAL` for
     /// a command or parameters that make no sense in any state.
     pub(crate) fn parse(bytes: &'a [u8]) -> Result<Request<'a>> {
-        if !(REQUEST_MIN..=REQUEST_MAX).contains(&bytes.len()) {
-            return Err(EINVAL);
-        }
+        check_request_size(bytes.len())?;
         let (header, body) = Header::read_from_prefix(bytes).map_err(|_| EINVAL)?;
         let [major, minor, _] = header.version;
         if [major, minor] != [VERSION[0], VERSION[1]] {
@@ -237,7 +248,7 @@ impl<'a> Request<'a> {
                 let (params, name) = SpaceParams::read_from_prefix(body).map_err(|_| EINVAL)?;
                 Ok(Request::CreateLockspace {
                     flags: params.flags,
-                    name: space_name(name)?,
+                    name: name.split(|byte| *byte == 0).next().unwrap_or_default(),
                 })
             }
             command::REMOVE_LOCKSPACE => {
@@ -306,15 +317,16 @@ impl<'a> Request<'a> {
     }
 }
 
-/// A lockspace name: up to the first NUL or the end; `EINVAL` if it is empty, too long, or has
-/// characters that would lead out of /dev or split a line of a table.
-fn space_name(bytes: &[u8]) -> Result<&[u8]> {
-    let name = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
+/// Whether a lockspace can be created: `EINVAL` if its name is empty, too long, or has characters
+/// that would lead out of /dev or split a line of a table, or for a flag that only the kernel's own
+/// users may set.
+pub(crate) fn check_new_lockspace(flags: u32, name: &[u8]) -> Result {
     let odd = |byte: &u8| byte.is_ascii_control() || matches!(byte, b'/' | b'!');
-    if name.is_empty() || name.len() > SPACE_NAME_MAX || name.iter().any(odd) {
+    let bad_name = name.is_empty() || name.len() > SPACE_NAME_MAX || name.iter().any(odd);
+    if bad_name || flags & SPACE_SOFTIRQ != 0 {
         return Err(EINVAL);
     }
-    Ok(name)
+    Ok(())
 }
 
 /// The answer to a read of [`VERSION_LEN`] bytes.
@@ -600,7 +612,9 @@ mod tests {
             let mut bytes = request(command::CREATE_LOCKSPACE, 184);
             put(&mut bytes, 24, name);
             match Request::parse(&bytes) {
-                Ok(Request::CreateLockspace { name, .. }) => Ok(name.to_vec()),
+                Ok(Request::CreateLockspace { name, flags }) => {
+                    check_new_lockspace(flags, name).map(|()| name.to_vec())
+                }
                 Ok(other) => panic!("{other:?}"),
                 Err(error) => Err(error),
             }

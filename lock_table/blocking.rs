@@ -254,6 +254,18 @@ impl<O: Owner> LockTable<O> {
             by: lock,
         };
         self.block(resource, blocked);
+        let in_the_way = self.resources[resource]
+            .contention
+            .as_ref()
+            .is_some_and(|queues| {
+                queues
+                    .converting_held
+                    .present()
+                    .intersects(ask.mode.conflicts())
+            });
+        if !in_the_way {
+            return;
+        }
         let mut at = self.first(resource, State::Converting);
         while let Some(lock) = at {
             at = List::<ByQueue>::next(&self.locks, lock);

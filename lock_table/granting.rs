@@ -217,8 +217,7 @@ impl<O: Owner> LockTable<O> {
         if self.resources[resource].contention.is_none() {
             return;
         }
-        let (mut strongest, mut cw) = self.grant_conversions(resource);
-        self.grant_waiting(resource);
+        let (mut strongest, mut cw) = self.grant_queued(resource);
         if let Some(contention) = &self.resources[resource].contention {
             let waited_for = contention.waiting_for.present();
             strongest = strongest.max(waited_for.highest());
@@ -232,6 +231,22 @@ impl<O: Owner> LockTable<O> {
             };
             self.block(resource, blocked);
         }
+    }
+
+    /// Grants what can be granted from both queues, and returns the strongest mode that those who
+    /// convert still wait for, and whether CW is among them.
+    fn grant_queued(&mut self, resource: u32) -> (Option<Mode>, bool) {
+        if let Some(contention) = &self.resources[resource].contention {
+            if let Some(known) = contention.exhausted {
+                return known;
+            }
+        }
+        let wanted = self.grant_conversions(resource);
+        self.grant_waiting(resource);
+        if let Some(contention) = &mut self.resources[resource].contention {
+            contention.exhausted = Some(wanted);
+        }
+        wanted
     }
 
     /// Grants conversions, and returns the strongest mode that is still waited for, and whether

@@ -234,23 +234,8 @@ impl Resource {
         if let Some((contention, held)) = self.tellers(lock) {
             contention.add_holder(lock, held);
         }
-        let Some(contention) = &mut self.contention else {
-            return;
-        };
-        match lock.state {
-            State::Converting => {
-                lock.irregular = contention.is_irregular(lock);
-                contention.irregular += u32::from(lock.irregular);
-                contention.converting_for.add(lock.requested);
-                if let Some(held) = lock.granted {
-                    contention.converting_held.add(held);
-                }
-            }
-            State::Waiting => {
-                contention.waiting_for.add(lock.requested);
-                contention.unordered += u32::from(lock.flags.any(Flags::NOORDER));
-            }
-            State::Loose | State::Granted => {}
+        if let Some(contention) = &mut self.contention {
+            contention.count_in(lock);
         }
     }
 
@@ -265,22 +250,23 @@ impl Resource {
         if let Some((contention, held)) = self.tellers(lock) {
             contention.remove_holder(lock, held);
         }
-        let Some(contention) = &mut self.contention else {
-            return;
-        };
-        match lock.state {
-            State::Converting => {
-                contention.irregular -= u32::from(lock.irregular);
-                contention.converting_for.sub(lock.requested);
-                if let Some(held) = lock.granted {
-                    contention.converting_held.sub(held);
-                }
-            }
-            State::Waiting => {
-                contention.waiting_for.sub(lock.requested);
-                contention.unordered -= u32::from(lock.flags.any(Flags::NOORDER));
-            }
-            State::Loose | State::Granted => {}
+        // With two others left, a mode is held by somebody else whoever asks.
+        let still_held = lock
+            .granted
+            .is_none_or(|held| held == Mode::Nl || self.held.of(held) > 1);
+        if let Some(contention) = &mut self.contention {
+            contention.count_out(lock);
+        }
+        if !still_held {
+            self.search_again();
+        }
+    }
+
+    /// Something has changed because of which a waiting lock may be granted, or tell itself that
+    /// it is in the way.
+    pub(super) fn search_again(&mut self) {
+        if let Some(contention) = &mut self.contention {
+            contention.exhausted = None;
         }
     }
 }
@@ -297,6 +283,9 @@ pub(super) struct Contention {
     pub(super) irregular: u32,
     /// Waiting locks that may be granted out of turn (NOORDER).
     pub(super) unordered: u32,
+    /// Both queues have been searched for who can be granted, with this outcome for those who
+    /// convert, and nothing has changed since that would change it.
+    pub(super) exhausted: Option<(Option<Mode>, bool)>,
     /// The granted locks of each mode, by the strongest mode they were told of.
     pub(super) told: [ModeCounts; Mode::COUNT],
     /// By the rule of PR and CW the holders of a mode are told again with every change, and
@@ -308,6 +297,11 @@ pub(super) struct Contention {
 }
 
 impl Contention {
+    /// Whether finding out who can be granted means to walk a queue.
+    pub(super) fn walks(&self) -> bool {
+        self.irregular > 0 || self.unordered > 0
+    }
+
     /// For a resource where nobody has been refused, and so nobody told of anything, yet; its
     /// granted locks hold the modes `held`.
     pub(super) fn new(held: &ModeCounts) -> Self {
@@ -319,6 +313,7 @@ impl Contention {
             waiting_for: ModeCounts::default(),
             irregular: 0,
             unordered: 0,
+            exhausted: None,
             told: Mode::ALL.map(|mode| ModeCounts::only(Mode::Nl, held.of(mode))),
             settled: [None; Mode::COUNT],
             restless: *held,
@@ -327,6 +322,44 @@ impl Contention {
 
     pub(super) fn is_empty(&self) -> bool {
         self.converting.is_empty() && self.waiting.is_empty()
+    }
+
+    /// Counts a lock that joins one of the queues of those who wait.
+    fn count_in(&mut self, lock: &mut Lock) {
+        match lock.state {
+            State::Converting => {
+                lock.irregular = self.is_irregular(lock);
+                self.irregular += u32::from(lock.irregular);
+                self.converting_for.add(lock.requested);
+                if let Some(held) = lock.granted {
+                    self.converting_held.add(held);
+                }
+            }
+            State::Waiting => {
+                self.waiting_for.add(lock.requested);
+                self.unordered += u32::from(lock.flags.any(Flags::NOORDER));
+            }
+            State::Loose | State::Granted => return,
+        }
+        self.exhausted = None;
+    }
+
+    fn count_out(&mut self, lock: &Lock) {
+        match lock.state {
+            State::Converting => {
+                self.irregular -= u32::from(lock.irregular);
+                self.converting_for.sub(lock.requested);
+                if let Some(held) = lock.granted {
+                    self.converting_held.sub(held);
+                }
+            }
+            State::Waiting => {
+                self.waiting_for.sub(lock.requested);
+                self.unordered -= u32::from(lock.flags.any(Flags::NOORDER));
+            }
+            State::Loose | State::Granted => return,
+        }
+        self.exhausted = None;
     }
 
     pub(super) fn add_holder(&mut self, lock: &mut Lock, held: Mode) {

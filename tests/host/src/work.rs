@@ -89,7 +89,11 @@ impl Crowd {
     }
 
     fn convert(&mut self, lock: LockId, mode: Mode) {
-        let ask = Crowd::ask(mode, Flags::default());
+        self.convert_with(lock, mode, Flags::default());
+    }
+
+    fn convert_with(&mut self, lock: LockId, mode: Mode, flags: Flags) {
+        let ask = Crowd::ask(mode, flags);
         self.table
             .convert(lock, &ask, &[0; VALUE_LEN], &())
             .unwrap();
@@ -205,6 +209,21 @@ const CASES: &[Case] = &[
             crowd.request(Nl)
         },
         |crowd, lock| crowd.convert(lock, Ex),
+    ),
+    (
+        "a second bystander leaving while many convert out of turn",
+        |crowd, count| {
+            crowd.request(Pr);
+            let others: Vec<_> = (0..count).map(|_| crowd.request(Nl)).collect();
+            for other in others {
+                crowd.convert_with(other, Ex, Flags::NOORDER);
+            }
+            let first = crowd.request_with(Nl, Flags::EXPEDITE);
+            let second = crowd.request_with(Nl, Flags::EXPEDITE);
+            crowd.unlock(first);
+            second
+        },
+        Crowd::unlock,
     ),
     (
         "one of many readers reading the value again, with EX waiting",
