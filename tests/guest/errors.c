@@ -248,6 +248,16 @@ TEST_F(errors, unreadable_request)
 	ASSERT_NOTHING_HAPPENED(self->fd);
 }
 
+TEST_F(errors, the_size_is_looked_at_first)
+{
+	static const size_t sizes[] = { 0, 1, 103, REQUEST_MAX + 1, 1 << 20 };
+
+	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
+		ASSERT_EQ(-1, write(self->fd, NULL, sizes[i]));
+		ASSERT_EQ(EINVAL, errno) TH_LOG("%zu bytes", sizes[i]);
+	}
+}
+
 TEST_F(errors, readable_to_its_last_byte)
 {
 	struct request r = lock_request(EX, 0, "r");

@@ -109,6 +109,19 @@ TEST_F(lockspaces, names_of_1_to_64_bytes)
 	}
 }
 
+TEST_F(lockspaces, names_are_bytes)
+{
+	static const char *const names[] = { "\xc3\xa9", "\xff", "with a space", "a.b-c_d" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		int minor = create_lockspace(self->ls.control, names[i], DLM_LSFL_NEWEXCL);
+
+		ASSERT_GT(minor, 0) TH_LOG("\"%s\"", names[i]);
+		ASSERT_TRUE(exists(names[i])) TH_LOG("\"%s\"", names[i]);
+		ASSERT_EQ(0, remove_lockspace(self->ls.control, minor, 0));
+	}
+}
+
 TEST_F(lockspaces, names_too_short_and_too_long)
 {
 	struct request r = lockspace_request(DLM_USER_CREATE_LOCKSPACE, "", 0, 0);
@@ -200,6 +213,8 @@ TEST_F(lockspaces, unprivileged)
 			_exit(1);
 		if (create_lockspace(self->ls.control, "unprivileged", 0) != -EPERM)
 			_exit(2);
+		if (create_lockspace(self->ls.control, "", 0) != -EPERM)
+			_exit(4);
 		if (create_lockspace(self->ls.control, self->ls.name, 0) != -EPERM)
 			_exit(3);
 		if (remove_lockspace(self->ls.control, self->ls.minor, FORCE) != -EPERM)
