@@ -19,6 +19,7 @@ mod kernel_edge;
 mod list;
 mod lock_table;
 mod lockspace;
+mod records;
 mod slab;
 mod terms;
 mod wire;

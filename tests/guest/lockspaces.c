@@ -214,7 +214,7 @@ TEST_F(lockspaces, unprivileged)
 		if (create_lockspace(self->ls.control, "unprivileged", 0) != -EPERM)
 			_exit(2);
 		if (create_lockspace(self->ls.control, "", 0) != -EPERM)
-			_exit(4);
+			_exit(7);
 		if (create_lockspace(self->ls.control, self->ls.name, 0) != -EPERM)
 			_exit(3);
 		if (remove_lockspace(self->ls.control, self->ls.minor, FORCE) != -EPERM)

@@ -10,6 +10,8 @@ mod directory;
 mod list;
 #[path = "../../../lock_table.rs"]
 mod lock_table;
+#[path = "../../../records.rs"]
+mod records;
 #[path = "../../../slab.rs"]
 mod slab;
 #[path = "../../../terms.rs"]
@@ -23,6 +25,8 @@ mod model;
 mod owner;
 #[cfg(test)]
 mod programs;
+#[cfg(test)]
+mod reader;
 #[cfg(test)]
 mod rules;
 #[cfg(test)]

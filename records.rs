@@ -1,0 +1,717 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The records of one open file: what its locks have to tell and in which order, before anybody
+//! waits for it.
+//!
+//! There is a slot for each lock of the file, with what the program gave to get back and what it
+//! has not been told yet. The slot is made by the `write()` that asks, so delivering never
+//! allocates and never fails. As long as nothing untold stands in a slot, further operations on the
+//! lock use it again; otherwise they get a new one, and the old one goes when it has been read. So
+//! a record always shows what the program had given when the event happened.
+//!
+//! ```text
+//! first -> (slot, completion) -> (slot, blocking PR) -> (slot, completion) -> ...
+//! ```
+//!
+//! The order of reading is a list through the slots: each has one link for its completion and one
+//! for each mode that it can be blocking, which is all that can be untold at once.
+//!
+//! No lock is taken here and nobody is woken: that is the queue's part, in `callbacks`.
+
+use crate::{
+    lock_table::{
+        Completion,
+        LockId,
+        Occasion,
+        Ticket, //
+    },
+    slab::{
+        Slab,
+        NONE, //
+    },
+    terms::{
+        Mode,
+        ModeSet,
+        Status,
+        StatusFlags,
+        Value, //
+    },
+    wire::{
+        Change,
+        News,
+        Record,
+        User, //
+    },
+};
+use kernel::prelude::*;
+
+/// The most slots that a queue can have: an [`Entry`] keeps three bits for its kind.
+const SLOT_LIMIT: u32 = 1 << 29;
+
+/// One thing that can be told about a slot. Blocking NL does not exist, so its place is the
+/// completion's.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Entry(u32);
+
+const COMPLETION: Mode = Mode::Nl;
+
+impl Entry {
+    const END: Entry = Entry(NONE);
+
+    fn new(slot: u32, kind: Mode) -> Self {
+        Entry((slot << 3) | kind as u32)
+    }
+
+    fn slot(self) -> u32 {
+        self.0 >> 3
+    }
+
+    fn kind(self) -> Mode {
+        Mode::new((self.0 & 7) as u8).unwrap_or(COMPLETION)
+    }
+}
+
+struct Slot {
+    user: User,
+    id: LockId,
+    /// Room for a returned value block, in `Records::values`.
+    value: u32,
+    /// While an operation waits: another slot, for what the lock blocks before it ends.
+    spare: u32,
+    /// What is read after each of this slot's entries.
+    next: [Entry; Mode::COUNT],
+    untold: ModeSet,
+    status: Status,
+    flags: StatusFlags,
+    /// The completion returns the value block.
+    returns_value: bool,
+    /// When these blocking records are read, an operation on the lock has begun whose completion
+    /// comes later.
+    overtaken: bool,
+    /// No lock refers to it any more.
+    retired: bool,
+}
+
+impl Slot {
+    fn new(user: User) -> Self {
+        Slot {
+            user,
+            id: 0,
+            value: NONE,
+            spare: NONE,
+            next: [Entry::END; Mode::COUNT],
+            untold: ModeSet::default(),
+            status: Status::Granted,
+            flags: StatusFlags::default(),
+            returns_value: false,
+            overtaken: false,
+            retired: false,
+        }
+    }
+}
+
+/// The records of an open file that are untold, and room for those that may come.
+pub(crate) struct Records {
+    slots: Slab<Slot>,
+    values: Slab<Value>,
+    first: Entry,
+    last: Entry,
+}
+
+/// A record that is being read; it is untold until [`Records::told`].
+pub(crate) struct Taken {
+    pub(crate) record: Record,
+    entry: Entry,
+}
+
+impl Records {
+    pub(crate) const fn new() -> Self {
+        Records {
+            slots: Slab::new(),
+            values: Slab::new(),
+            first: Entry::END,
+            last: Entry::END,
+        }
+    }
+
+    // What locks have to tell: see `lock_table::Owner`.
+
+    /// Sets aside what a new lock will need. An error has done nothing.
+    pub(crate) fn open(&mut self, change: &Change, value: bool) -> Result<Ticket> {
+        self.add(change.apply(User::default()), value)
+    }
+
+    /// The same for a further operation, or for what only replaces the user's side.
+    pub(crate) fn change(
+        &mut self,
+        ticket: Ticket,
+        change: &Change,
+        occasion: Occasion,
+        value: bool,
+    ) -> Result<Ticket> {
+        let user = change.apply(self.slots[ticket].user);
+        let old = self.slots[ticket].spare;
+        let spare = self.renew_spare(old, user, occasion)?;
+        let renewed = self.renew(ticket, user, value);
+        let current = renewed.inspect_err(|_| {
+            if spare != old {
+                self.free(spare);
+            }
+        })?;
+        if spare != old && old != NONE {
+            self.retire(old);
+        }
+        let slot = &mut self.slots[current];
+        slot.user = user;
+        slot.spare = spare;
+        if let Some(spare) = self.slots.get_mut(spare) {
+            // An old one that is left as it is tells what it was made for.
+            if spare.untold.is_empty() {
+                spare.user = user;
+            }
+        }
+        if current != ticket {
+            self.slots[ticket].overtaken |= occasion != Occasion::Aside;
+            self.retire(ticket);
+        }
+        Ok(current)
+    }
+
+    /// An operation has ended.
+    pub(crate) fn complete(&mut self, ticket: Ticket, completion: Completion<'_>) {
+        let slot = &mut self.slots[ticket];
+        slot.id = completion.id;
+        slot.status = completion.status;
+        slot.flags = completion.flags;
+        slot.returns_value = completion.value.is_some();
+        let room = slot.value;
+        if let (Some(value), Some(room)) = (completion.value, self.values.get_mut(room)) {
+            *room = *value;
+        }
+        self.retire_spare(ticket);
+        self.push_back(Entry::new(ticket, COMPLETION));
+        if completion.last {
+            self.retire(ticket);
+        }
+    }
+
+    /// The lock is in the way of a request for `mode`.
+    pub(crate) fn block(&mut self, ticket: Ticket, id: LockId, mode: Mode) {
+        let ticket = match self.slots[ticket].spare {
+            NONE => ticket,
+            spare => spare,
+        };
+        self.slots[ticket].id = id;
+        self.push_back(Entry::new(ticket, mode));
+    }
+
+    /// The lock is gone without a completion.
+    pub(crate) fn close(&mut self, ticket: Ticket) {
+        self.retire_spare(ticket);
+        self.retire(ticket);
+    }
+
+    // What the program reads.
+
+    /// Whether there is nothing to read.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.first == Entry::END
+    }
+
+    /// Takes the first record out, if there is one, to be followed by [`Self::told`] or
+    /// [`Self::untold`]. `EINVAL` if it is longer than `room`: it stays.
+    pub(crate) fn take(&mut self, room: usize) -> Result<Option<Taken>> {
+        let Some(record) = self.peek() else {
+            return Ok(None);
+        };
+        if record.length() > room {
+            return Err(EINVAL);
+        }
+        let entry = self.pop();
+        Ok(Some(Taken { record, entry }))
+    }
+
+    /// The record has reached the program.
+    pub(crate) fn told(&mut self, taken: Taken) {
+        let entry = taken.entry;
+        let slot = &mut self.slots[entry.slot()];
+        slot.untold.remove(entry.kind());
+        if slot.retired && slot.untold.is_empty() {
+            self.free(entry.slot());
+        }
+    }
+
+    /// It has not: it is the first again.
+    pub(crate) fn untold(&mut self, taken: Taken) {
+        self.push_front(taken.entry);
+    }
+
+    // Slots.
+
+    /// A new slot, with room for a value block if `value`.
+    fn add(&mut self, user: User, value: bool) -> Result<u32> {
+        let room = self.add_value(value)?;
+        let mut slot = Slot::new(user);
+        slot.value = room;
+        let inserted = self.slots.insert(slot, SLOT_LIMIT);
+        if inserted.is_err() {
+            self.values.remove(room);
+        }
+        inserted
+    }
+
+    fn add_value(&mut self, wanted: bool) -> Result<u32> {
+        if wanted {
+            self.values.insert(Value::default(), NONE)
+        } else {
+            Ok(NONE)
+        }
+    }
+
+    /// The slot for a lock's next operation: the same, unless something untold stands in it.
+    fn renew(&mut self, ticket: u32, user: User, value: bool) -> Result<u32> {
+        let slot = &self.slots[ticket];
+        if !slot.untold.is_empty() {
+            return self.add(user, value);
+        }
+        if value && slot.value == NONE {
+            self.slots[ticket].value = self.add_value(true)?;
+        }
+        Ok(ticket)
+    }
+
+    /// The spare slot after a change, which is `old` unless that cannot serve: something that was
+    /// given before stands in it. No operation that cannot wait needs one; what stands in `old`
+    /// then goes with [`Self::complete`].
+    fn renew_spare(&mut self, old: u32, user: User, occasion: Occasion) -> Result<u32> {
+        let wanted = match occasion {
+            Occasion::Operation { waits } => waits,
+            Occasion::Aside => old != NONE,
+        };
+        let serves = self.slots.get(old).is_some_and(|old| old.untold.is_empty());
+        if !wanted || serves {
+            return Ok(old);
+        }
+        let spare = self.add(user, false)?;
+        self.slots[spare].overtaken = true;
+        Ok(spare)
+    }
+
+    fn retire_spare(&mut self, ticket: u32) {
+        let spare = core::mem::replace(&mut self.slots[ticket].spare, NONE);
+        if spare != NONE {
+            self.retire(spare);
+        }
+    }
+
+    /// No lock refers to the slot any more; it goes at once, or when it has been read.
+    fn retire(&mut self, ticket: u32) {
+        let slot = &mut self.slots[ticket];
+        slot.retired = true;
+        if slot.untold.is_empty() {
+            self.free(ticket);
+        }
+    }
+
+    fn free(&mut self, ticket: u32) {
+        if let Some(slot) = self.slots.remove(ticket) {
+            self.values.remove(slot.value);
+        }
+    }
+
+    // The order of reading.
+
+    fn next_mut(&mut self, entry: Entry) -> &mut Entry {
+        &mut self.slots[entry.slot()].next[entry.kind() as usize]
+    }
+
+    fn push_back(&mut self, entry: Entry) {
+        self.slots[entry.slot()].untold.insert(entry.kind());
+        *self.next_mut(entry) = Entry::END;
+        if self.first == Entry::END {
+            self.first = entry;
+        } else {
+            *self.next_mut(self.last) = entry;
+        }
+        self.last = entry;
+    }
+
+    fn push_front(&mut self, entry: Entry) {
+        *self.next_mut(entry) = self.first;
+        if self.first == Entry::END {
+            self.last = entry;
+        }
+        self.first = entry;
+    }
+
+    /// Takes the first entry off the list; it stays untold.
+    fn pop(&mut self) -> Entry {
+        let entry = self.first;
+        self.first = *self.next_mut(entry);
+        entry
+    }
+
+    fn peek(&self) -> Option<Record> {
+        let entry = self.first;
+        if entry == Entry::END {
+            return None;
+        }
+        let slot = &self.slots[entry.slot()];
+        let news = match entry.kind() {
+            COMPLETION => News::Completion {
+                status: slot.status,
+                flags: slot.flags,
+                value: self
+                    .values
+                    .get(slot.value)
+                    .filter(|_| slot.returns_value)
+                    .copied(),
+            },
+            mode => News::Blocking {
+                mode,
+                pending: slot.overtaken,
+            },
+        };
+        Some(Record {
+            id: slot.id,
+            user: slot.user,
+            news,
+        })
+    }
+
+    /// How many slots and rooms for value blocks there are.
+    #[cfg(test)]
+    pub(crate) fn used(&self) -> (u32, u32) {
+        (self.slots.len(), self.values.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        terms::VALUE_LEN,
+        wire::{
+            RECORD_MAX,
+            RECORD_MIN, //
+        },
+    };
+    use kernel::alloc::fail_after;
+
+    const ID: LockId = 7;
+    const WAITS: Occasion = Occasion::Operation { waits: true };
+    const ENDS: Occasion = Occasion::Operation { waits: false };
+
+    /// What tells one user's side from another.
+    fn user(number: u64) -> User {
+        User {
+            cast_parameter: number,
+            ..User::default()
+        }
+    }
+
+    fn replace(number: u64) -> Change {
+        Change::Replace(user(number))
+    }
+
+    fn ended<'a>(status: Status, value: Option<&'a Value>) -> Completion<'a> {
+        Completion {
+            id: ID,
+            status,
+            flags: StatusFlags::default(),
+            value,
+            last: status == Status::Unlocked,
+        }
+    }
+
+    /// A record in short: the user's side, then the status, or the mode and whether an operation
+    /// is pending.
+    #[derive(Debug, PartialEq, Eq)]
+    enum Told {
+        Ended(u64, Status),
+        Blocks(u64, Mode, bool),
+    }
+
+    use Told::{
+        Blocks,
+        Ended, //
+    };
+
+    fn short(record: &Record) -> Told {
+        let number = record.user.cast_parameter;
+        match record.news {
+            News::Completion { status, .. } => Ended(number, status),
+            News::Blocking { mode, pending } => Blocks(number, mode, pending),
+        }
+    }
+
+    impl Records {
+        /// A lock that was granted, and the program knows.
+        fn granted(number: u64) -> (Records, Ticket) {
+            let mut records = Records::new();
+            let ticket = records.open(&replace(number), false).unwrap();
+            records.grant(ticket);
+            assert_eq!(records.read(), [Ended(number, Status::Granted)]);
+            (records, ticket)
+        }
+
+        fn begin(&mut self, ticket: Ticket, number: u64, occasion: Occasion) -> Ticket {
+            self.change(ticket, &replace(number), occasion, false)
+                .unwrap()
+        }
+
+        fn grant(&mut self, ticket: Ticket) {
+            self.complete(ticket, ended(Status::Granted, None));
+        }
+
+        fn unlock(&mut self, ticket: Ticket, number: u64) {
+            let ticket = self.begin(ticket, number, ENDS);
+            self.complete(ticket, ended(Status::Unlocked, None));
+        }
+
+        fn read_one(&mut self) -> Option<Told> {
+            let taken = self.take(RECORD_MAX).unwrap()?;
+            let told = short(&taken.record);
+            self.told(taken);
+            Some(told)
+        }
+
+        fn read(&mut self) -> Vec<Told> {
+            core::iter::from_fn(|| self.read_one()).collect()
+        }
+    }
+
+    #[test]
+    fn records_come_in_the_order_of_what_happened() {
+        let mut records = Records::new();
+        let a = records.open(&replace(1), false).unwrap();
+        let b = records.open(&replace(2), false).unwrap();
+        records.grant(b);
+        records.block(b, ID, Mode::Pr);
+        records.grant(a);
+        records.block(b, ID, Mode::Ex);
+        assert!(!records.is_empty());
+        assert_eq!(
+            records.read(),
+            [
+                Ended(2, Status::Granted),
+                Blocks(2, Mode::Pr, false),
+                Ended(1, Status::Granted),
+                Blocks(2, Mode::Ex, false),
+            ]
+        );
+        assert!(records.is_empty());
+    }
+
+    #[test]
+    fn a_record_shows_what_was_given_when_it_happened() {
+        let mut records = Records::new();
+        let ticket = records.open(&replace(1), false).unwrap();
+        records.grant(ticket);
+        let ticket = records.begin(ticket, 2, WAITS);
+        records.grant(ticket);
+        records.block(ticket, ID, Mode::Cw);
+        records.unlock(ticket, 3);
+        assert_eq!(
+            records.read(),
+            [
+                Ended(1, Status::Granted),
+                Ended(2, Status::Granted),
+                Blocks(2, Mode::Cw, true),
+                Ended(3, Status::Unlocked),
+            ]
+        );
+        assert_eq!(records.used(), (0, 0));
+    }
+
+    #[test]
+    fn a_slot_in_which_nothing_stands_is_used_again() {
+        let (mut records, ticket) = Records::granted(1);
+        assert_eq!(records.begin(ticket, 2, ENDS), ticket);
+        records.grant(ticket);
+        assert_ne!(records.begin(ticket, 3, ENDS), ticket);
+    }
+
+    #[test]
+    fn what_is_refused_as_busy_counts_from_then_on() {
+        let (mut records, ticket) = Records::granted(1);
+        let ticket = records.begin(ticket, 2, WAITS);
+        records.block(ticket, ID, Mode::Pr);
+        let ticket = records.begin(ticket, 3, Occasion::Aside);
+        records.block(ticket, ID, Mode::Ex);
+        records.grant(ticket);
+        assert_eq!(
+            records.read(),
+            [
+                Blocks(2, Mode::Pr, true),
+                Blocks(3, Mode::Ex, true),
+                Ended(3, Status::Granted),
+            ]
+        );
+        assert_eq!(records.used(), (1, 0));
+    }
+
+    #[test]
+    fn the_same_mode_may_stand_before_and_after_a_completion() {
+        let (mut records, ticket) = Records::granted(1);
+        let ticket = records.begin(ticket, 2, WAITS);
+        records.block(ticket, ID, Mode::Pr);
+        records.block(ticket, ID, Mode::Ex);
+        records.grant(ticket);
+        records.block(ticket, ID, Mode::Pr);
+        records.block(ticket, ID, Mode::Ex);
+        assert_eq!(
+            records.read(),
+            [
+                Blocks(2, Mode::Pr, true),
+                Blocks(2, Mode::Ex, true),
+                Ended(2, Status::Granted),
+                Blocks(2, Mode::Pr, false),
+                Blocks(2, Mode::Ex, false),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_blocking_record_is_pending_until_the_operation_after_it_is_told() {
+        let (mut records, ticket) = Records::granted(1);
+        records.block(ticket, ID, Mode::Cw);
+        records.block(ticket, ID, Mode::Ex);
+        assert_eq!(records.read_one(), Some(Blocks(1, Mode::Cw, false)));
+        // The conversion begins, and even ends, before the second is read.
+        let ticket = records.begin(ticket, 2, WAITS);
+        records.grant(ticket);
+        records.block(ticket, ID, Mode::Pr);
+        assert_eq!(
+            records.read(),
+            [
+                Blocks(1, Mode::Ex, true),
+                Ended(2, Status::Granted),
+                Blocks(2, Mode::Pr, false),
+            ]
+        );
+    }
+
+    #[test]
+    fn ending_what_is_pending_needs_no_memory() {
+        let (mut records, ticket) = Records::granted(1);
+        let ticket = records.begin(ticket, 2, WAITS);
+        records.block(ticket, ID, Mode::Pr);
+        let before = records.used();
+        // Not even room that is there already.
+        assert_eq!(records.begin(ticket, 3, ENDS), ticket);
+        assert_eq!(records.used(), before);
+        records.complete(ticket, ended(Status::Cancelled, None));
+        assert_eq!(
+            records.read(),
+            [Blocks(2, Mode::Pr, true), Ended(3, Status::Cancelled)]
+        );
+        assert_eq!(records.used(), (1, 0));
+    }
+
+    #[test]
+    fn value_blocks_have_room_of_their_own() {
+        let (old, new) = ([1; VALUE_LEN], [2; VALUE_LEN]);
+        let mut records = Records::new();
+        let ticket = records.open(&replace(1), true).unwrap();
+        records.complete(ticket, ended(Status::Granted, Some(&old)));
+        let ticket = records.change(ticket, &replace(2), WAITS, true).unwrap();
+        records.complete(ticket, ended(Status::Granted, Some(&new)));
+        let ticket = records.change(ticket, &replace(3), WAITS, true).unwrap();
+        records.complete(ticket, ended(Status::WouldWait, None));
+        records.close(ticket);
+        for expected in [Some(old), Some(new), None] {
+            let taken = records.take(RECORD_MAX).unwrap().unwrap();
+            let News::Completion { value, .. } = taken.record.news else {
+                panic!("not a completion");
+            };
+            assert_eq!(value, expected);
+            records.told(taken);
+        }
+        assert_eq!(records.used(), (0, 0));
+    }
+
+    #[test]
+    fn a_lock_gets_room_for_a_value_block_when_it_asks_for_one() {
+        let (mut records, ticket) = Records::granted(1);
+        assert_eq!(records.used(), (1, 0));
+        let same = records.change(ticket, &replace(2), ENDS, true);
+        assert_eq!((same, records.used()), (Ok(ticket), (1, 1)));
+        records.complete(ticket, ended(Status::Granted, Some(&[5; VALUE_LEN])));
+        assert!(matches!(records.take(RECORD_MIN), Err(EINVAL)));
+        assert_eq!(records.read(), [Ended(2, Status::Granted)]);
+    }
+
+    #[test]
+    fn what_did_not_arrive_is_the_first_again() {
+        let (mut records, ticket) = Records::granted(1);
+        for mode in [Mode::Cw, Mode::Pw, Mode::Ex] {
+            records.block(ticket, ID, mode);
+        }
+        let first = records.take(RECORD_MAX).unwrap().unwrap();
+        records.untold(first);
+        assert_eq!(records.read_one(), Some(Blocks(1, Mode::Cw, false)));
+        // The last of all, while its lock goes.
+        let second = records.take(RECORD_MAX).unwrap().unwrap();
+        let third = records.take(RECORD_MAX).unwrap().unwrap();
+        assert!(records.is_empty());
+        records.close(ticket);
+        records.untold(third);
+        records.untold(second);
+        assert_eq!(
+            records.read(),
+            [Blocks(1, Mode::Pw, false), Blocks(1, Mode::Ex, false)]
+        );
+        assert_eq!(records.used(), (0, 0));
+    }
+
+    #[test]
+    fn records_outlive_their_lock_and_then_all_is_free() {
+        let mut records = Records::new();
+        let locks: Vec<_> = (0..100)
+            .map(|n| records.open(&replace(n), n % 2 == 0).unwrap())
+            .collect();
+        for (n, ticket) in locks.into_iter().enumerate() {
+            records.grant(ticket);
+            let ticket = records.begin(ticket, 1000, WAITS);
+            records.block(ticket, ID, Mode::Ex);
+            match n % 3 {
+                0 => records.close(ticket),
+                1 => records.unlock(ticket, 1001),
+                _ => records.complete(
+                    ticket,
+                    Completion {
+                        last: true,
+                        ..ended(Status::Cancelled, None)
+                    },
+                ),
+            }
+        }
+        assert_eq!(records.read().len(), 34 * 2 + 66 * 3);
+        assert_eq!(records.used(), (0, 0));
+    }
+
+    #[test]
+    fn without_memory_nothing_changes() {
+        let mut records = Records::new();
+        let mut tickets = Vec::new();
+        // Up to the brink, where the next slot and the next value block need memory.
+        fail_after(Some(4));
+        while let Ok(ticket) = records.open(&replace(1), true) {
+            tickets.push(ticket);
+        }
+        let ticket = tickets[0];
+        records.grant(ticket);
+        let before = records.used();
+        for occasion in [WAITS, ENDS, Occasion::Aside] {
+            let changed = records.change(ticket, &replace(2), occasion, true);
+            assert_eq!((changed, records.used()), (Err(ENOMEM), before));
+        }
+        fail_after(None);
+        for ticket in tickets {
+            records.close(ticket);
+        }
+        assert_eq!(records.read(), [Ended(1, Status::Granted)]);
+        assert_eq!(records.used(), (0, 0));
+    }
+}

@@ -1,0 +1,471 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The records of one file, beside a plain queue of what they should be: each copied in full when
+//! it happens, and compared when it is read.
+
+use crate::{
+    lock_table::{
+        Completion,
+        LockId,
+        Occasion,
+        Ticket, //
+    },
+    records::{
+        Records,
+        Taken, //
+    },
+    terms::Mode,
+    wire::{
+        Change,
+        News,
+        Record,
+        User, //
+    },
+};
+use kernel::prelude::*;
+use std::collections::{
+    HashMap,
+    VecDeque, //
+};
+
+/// What is known of a lock.
+struct Life {
+    number: u32,
+    user: User,
+    pending: bool,
+}
+
+/// A record as it should be read.
+struct Note {
+    lock: u32,
+    record: Record,
+    /// The program has replaced its side since, by something that was no operation. Operations
+    /// that begin after that do not show.
+    settled: bool,
+}
+
+impl Note {
+    /// An operation has begun on the lock, which has not been told of this yet.
+    fn overtake(&mut self) {
+        if let News::Blocking { pending, .. } = &mut self.record.news {
+            *pending |= !self.settled;
+        }
+    }
+}
+
+pub(crate) struct Reader {
+    records: Records,
+    lives: HashMap<Ticket, Life>,
+    untold: VecDeque<Note>,
+    /// Being read.
+    taken: Vec<(Taken, Note)>,
+    /// Locks so far.
+    locks: u32,
+}
+
+impl Default for Reader {
+    fn default() -> Self {
+        Reader {
+            records: Records::new(),
+            lives: HashMap::new(),
+            untold: VecDeque::new(),
+            taken: Vec::new(),
+            locks: 0,
+        }
+    }
+}
+
+impl Reader {
+    // What locks have to tell.
+
+    pub(crate) fn open(&mut self, change: &Change, value: bool) -> Result<Ticket> {
+        let before = self.records.used();
+        let ticket = self.records.open(change, value).inspect_err(|_| {
+            assert_eq!(self.records.used(), before);
+        })?;
+        self.locks += 1;
+        let life = Life {
+            number: self.locks,
+            user: change.apply(User::default()),
+            pending: true,
+        };
+        assert!(self.lives.insert(ticket, life).is_none());
+        Ok(ticket)
+    }
+
+    pub(crate) fn change(
+        &mut self,
+        ticket: Ticket,
+        change: &Change,
+        occasion: Occasion,
+        value: bool,
+    ) -> Result<Ticket> {
+        let before = self.records.used();
+        let changed = self.records.change(ticket, change, occasion, value);
+        let current = changed.inspect_err(|_| {
+            assert_eq!(self.records.used(), before);
+        })?;
+        let mut life = self.lives.remove(&ticket).unwrap();
+        life.user = change.apply(life.user);
+        for note in self.notes().filter(|note| note.lock == life.number) {
+            match occasion {
+                Occasion::Operation { .. } => note.overtake(),
+                Occasion::Aside => note.settled = true,
+            }
+        }
+        life.pending |= occasion != Occasion::Aside;
+        assert!(self.lives.insert(current, life).is_none());
+        Ok(current)
+    }
+
+    pub(crate) fn complete(&mut self, ticket: Ticket, completion: Completion<'_>) {
+        let news = News::Completion {
+            status: completion.status,
+            flags: completion.flags,
+            value: completion.value.copied(),
+        };
+        self.note(ticket, completion.id, news);
+        if completion.last {
+            self.lives.remove(&ticket);
+        } else if let Some(life) = self.lives.get_mut(&ticket) {
+            life.pending = false;
+        }
+        self.records.complete(ticket, completion);
+    }
+
+    pub(crate) fn block(&mut self, ticket: Ticket, id: LockId, mode: Mode) {
+        let pending = self.lives[&ticket].pending;
+        self.note(ticket, id, News::Blocking { mode, pending });
+        self.records.block(ticket, id, mode);
+    }
+
+    pub(crate) fn close(&mut self, ticket: Ticket) {
+        self.lives.remove(&ticket).unwrap();
+        self.records.close(ticket);
+    }
+
+    fn note(&mut self, ticket: Ticket, id: LockId, news: News) {
+        let life = &self.lives[&ticket];
+        let record = Record {
+            id,
+            user: life.user,
+            news,
+        };
+        self.untold.push_back(Note {
+            lock: life.number,
+            record,
+            settled: false,
+        });
+    }
+
+    /// All that has not reached the program.
+    fn notes(&mut self) -> impl Iterator<Item = &mut Note> {
+        let taken = self.taken.iter_mut().map(|(_, note)| note);
+        self.untold.iter_mut().chain(taken)
+    }
+
+    // What the program reads.
+
+    /// Takes the first record out, and compares it. Returns whether there was one that fits.
+    pub(crate) fn take(&mut self, room: usize) -> bool {
+        assert_eq!(self.records.is_empty(), self.untold.is_empty());
+        let taken = self.records.take(room);
+        let record = taken.as_ref().map(|taken| Some(taken.as_ref()?.record));
+        let expected = match self.untold.front() {
+            Some(note) if note.record.length() > room => Err(EINVAL),
+            note => Ok(note.map(|note| note.record)),
+        };
+        assert_eq!(record, expected.as_ref().copied());
+        let Ok(Some(taken)) = taken else {
+            return false;
+        };
+        let note = self.untold.pop_front().unwrap();
+        self.taken.push((taken, note));
+        true
+    }
+
+    /// How many are being read.
+    pub(crate) fn taken(&self) -> usize {
+        self.taken.len()
+    }
+
+    /// One of those that are being read has reached the program.
+    pub(crate) fn told(&mut self, which: usize) {
+        let (taken, _) = self.taken.remove(which);
+        self.records.told(taken);
+    }
+
+    /// It has not.
+    pub(crate) fn untold(&mut self, which: usize) {
+        let (taken, note) = self.taken.remove(which);
+        self.records.untold(taken);
+        self.untold.push_front(note);
+    }
+
+    /// Reads up to three records; `how` tells how many, and which of them fail.
+    pub(crate) fn read_some(&mut self, how: u8) {
+        for n in 0..how % 4 {
+            if !self.take(usize::MAX) {
+                return;
+            }
+            if how & (8 << n) == 0 {
+                self.told(0);
+            } else {
+                self.untold(0);
+            }
+        }
+    }
+
+    /// Reads all that there is. Without locks, nothing is left then.
+    pub(crate) fn read_all(&mut self) {
+        while self.taken() > 0 {
+            self.told(0);
+        }
+        while self.take(usize::MAX) {
+            self.told(0);
+        }
+        if self.lives.is_empty() {
+            assert_eq!(self.records.used(), (0, 0));
+        }
+    }
+}
+
+mod tests {
+    use super::*;
+    use crate::{
+        terms::{
+            Status,
+            StatusFlags,
+            VALUE_LEN, //
+        },
+        wire::{
+            RECORD_MAX,
+            RECORD_MIN, //
+        },
+    };
+    use kernel::alloc::fail_after;
+    use proptest::{
+        collection::vec,
+        option,
+        prelude::*,
+        sample::select, //
+    };
+
+    /// What a step does to the lock that it picks; where the protocol does not allow it, nothing.
+    #[derive(Clone, Copy, Debug)]
+    enum Step {
+        Open,
+        /// A conversion: not while something is pending.
+        Convert {
+            waits: bool,
+        },
+        /// An unlock or a cancel.
+        Interrupt,
+        Aside,
+        Complete {
+            last: bool,
+            value: bool,
+        },
+        Block(Mode),
+        Close,
+        Take(usize),
+        Told,
+        Untold,
+    }
+
+    #[derive(Clone, Debug)]
+    struct Act {
+        step: Step,
+        pick: usize,
+        value: bool,
+        /// It replaces all that the program gave.
+        replaces: bool,
+        /// How many allocations succeed.
+        memory: Option<usize>,
+    }
+
+    fn act() -> impl Strategy<Value = Act> {
+        let flag = any::<bool>;
+        let step = prop_oneof![
+            2 => Just(Step::Open),
+            5 => flag().prop_map(|waits| Step::Convert { waits }),
+            2 => Just(Step::Interrupt),
+            2 => Just(Step::Aside),
+            9 => (proptest::bool::weighted(0.15), flag())
+                .prop_map(|(last, value)| Step::Complete { last, value }),
+            9 => select(&Mode::ALL[1..]).prop_map(Step::Block),
+            1 => Just(Step::Close),
+            9 => select(&[RECORD_MAX, RECORD_MAX, RECORD_MIN][..]).prop_map(Step::Take),
+            7 => Just(Step::Told),
+            2 => Just(Step::Untold),
+        ];
+        let memory = option::weighted(0.3, 0..3usize);
+        (step, 0..1000usize, flag(), flag(), memory).prop_map(
+            |(step, pick, value, replaces, memory)| Act {
+                step,
+                pick,
+                value,
+                replaces,
+                memory,
+            },
+        )
+    }
+
+    /// Where a lock stands in the protocol.
+    #[derive(Clone, Copy)]
+    struct Stage {
+        ticket: Ticket,
+        id: LockId,
+        /// Granted at least once, so that it can be in the way.
+        granted: bool,
+        pending: Option<bool>,
+        told: Option<Mode>,
+        room: bool,
+    }
+
+    #[derive(Default)]
+    struct Bench {
+        reader: Reader,
+        stages: Vec<Stage>,
+        /// Steps so far.
+        steps: u64,
+    }
+
+    impl Bench {
+        fn change_of(&self, act: &Act) -> Change {
+            let n = 10 * self.steps;
+            if !act.replaces {
+                return Change::Finish {
+                    cast_parameter: if self.steps % 3 == 0 { 0 } else { n },
+                    lksb: n + 1,
+                };
+            }
+            Change::Replace(User {
+                cast_address: n + 2,
+                cast_parameter: n + 3,
+                blocking_address: n + 4,
+                blocking_parameter: n + 5,
+                lksb: n + 6,
+                xid: n + 7,
+            })
+        }
+
+        fn change(&mut self, act: &Act, which: usize, occasion: Occasion, value: bool) {
+            let change = self.change_of(act);
+            let stage = &mut self.stages[which];
+            fail_after(act.memory);
+            let result = self.reader.change(stage.ticket, &change, occasion, value);
+            fail_after(None);
+            let Ok(ticket) = result else {
+                return;
+            };
+            stage.ticket = ticket;
+            stage.room = value;
+            if let Occasion::Operation { waits } = occasion {
+                stage.pending = Some(waits);
+            }
+        }
+
+        fn on_reader(&mut self, act: &Act) {
+            let being_read = self.reader.taken();
+            match act.step {
+                Step::Take(room) if being_read < 3 => {
+                    self.reader.take(room);
+                }
+                Step::Told if being_read > 0 => self.reader.told(act.pick % being_read),
+                Step::Untold if being_read > 0 => self.reader.untold(act.pick % being_read),
+                Step::Open if self.stages.len() < 12 => {
+                    let change = self.change_of(act);
+                    fail_after(act.memory);
+                    let opened = self.reader.open(&change, act.value);
+                    fail_after(None);
+                    self.stages.extend(opened.map(|ticket| Stage {
+                        ticket,
+                        id: 1 + self.steps as u32,
+                        granted: false,
+                        pending: Some(true),
+                        told: None,
+                        room: act.value,
+                    }));
+                }
+                _ => {}
+            }
+        }
+
+        fn on_lock(&mut self, act: &Act, which: usize) {
+            let stage = &mut self.stages[which];
+            match (act.step, stage.pending) {
+                (Step::Convert { waits }, None) => {
+                    self.change(act, which, Occasion::Operation { waits }, act.value);
+                }
+                (Step::Interrupt, None | Some(true)) => {
+                    let waits = false;
+                    self.change(act, which, Occasion::Operation { waits }, false);
+                }
+                (Step::Aside, None | Some(true)) => {
+                    // A value block that is owed stays owed.
+                    let value = act.value || stage.pending.is_some() && stage.room;
+                    self.change(act, which, Occasion::Aside, value);
+                }
+                (Step::Complete { last, value }, Some(_)) => {
+                    let block = [self.steps as u8; VALUE_LEN];
+                    let completion = Completion {
+                        id: stage.id,
+                        status: if last {
+                            Status::Unlocked
+                        } else {
+                            Status::Granted
+                        },
+                        flags: StatusFlags(act.pick as u8),
+                        value: (value && stage.room).then_some(&block),
+                        last,
+                    };
+                    stage.pending = None;
+                    stage.granted = true;
+                    stage.told = None;
+                    let ticket = stage.ticket;
+                    if last {
+                        self.stages.swap_remove(which);
+                    }
+                    self.reader.complete(ticket, completion);
+                }
+                (Step::Block(mode), None | Some(true))
+                    if stage.granted && stage.told < Some(mode) =>
+                {
+                    stage.told = Some(mode);
+                    self.reader.block(stage.ticket, stage.id, mode);
+                }
+                (Step::Close, None | Some(true)) => {
+                    let stage = self.stages.swap_remove(which);
+                    self.reader.close(stage.ticket);
+                }
+                _ => {}
+            }
+        }
+
+        fn run(&mut self, acts: &[Act]) {
+            for act in acts {
+                self.steps += 1;
+                self.on_reader(act);
+                if !self.stages.is_empty() {
+                    self.on_lock(act, act.pick % self.stages.len());
+                }
+            }
+            while let Some(stage) = self.stages.pop() {
+                self.reader.close(stage.ticket);
+            }
+            self.reader.read_all();
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig {
+            failure_persistence: None,
+            ..ProptestConfig::with_cases(2_000)
+        })]
+        #[test]
+        fn records_are_those_of_a_plain_queue(acts in vec(act(), 1..200)) {
+            Bench::default().run(&acts);
+        }
+    }
+}
