@@ -543,16 +543,15 @@ impl<O: Owner> LockTable<O> {
 
     /// Something changed that may make a lock hear what it was deaf to.
     fn disturb(&mut self, lock: u32) {
-        let entry = &mut self.locks[lock];
-        if let Some((contention, held)) = self.resources[entry.resource].tellers(entry) {
-            contention.set_quiet(entry, held, false);
+        if self.locks[lock].quiet {
+            self.set_quiet(lock, false);
         }
     }
 
-    fn quieten(&mut self, lock: u32) {
+    fn set_quiet(&mut self, lock: u32, quiet: bool) {
         let entry = &mut self.locks[lock];
         if let Some((contention, held)) = self.resources[entry.resource].tellers(entry) {
-            contention.set_quiet(entry, held, true);
+            contention.set_quiet(entry, held, quiet);
         }
     }
 

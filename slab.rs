@@ -147,8 +147,16 @@ impl<T> Slab<T> {
         Ok((number << SLOT_BITS) | slot)
     }
 
-    /// Empties a slot and returns what was in it; `None` if it was empty.
+    /// Empties a slot and returns what was in it; `None` if it was empty or is none.
+    #[inline]
     pub(crate) fn remove(&mut self, index: u32) -> Option<T> {
+        if index == NONE {
+            return None;
+        }
+        self.take_out(index)
+    }
+
+    fn take_out(&mut self, index: u32) -> Option<T> {
         let number = index >> SLOT_BITS;
         let chunk = self.chunks.get_mut(chunk_of(index))?;
         let value = chunk.slots.get_mut(slot_of(index))?.take()?;

@@ -239,7 +239,7 @@ impl<O: Owner> LockTable<O> {
             self.notify(lock, demand.mode);
         }
         if demand.crossing {
-            self.quieten(lock);
+            self.set_quiet(lock, true);
         }
     }
 
