@@ -414,7 +414,7 @@ mod tests {
         Change::Replace(user(number))
     }
 
-    fn ended<'a>(status: Status, value: Option<&'a Value>) -> Completion<'a> {
+    fn ended(status: Status, value: Option<&Value>) -> Completion<'_> {
         Completion {
             id: ID,
             status,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! A client's side for tests: it writes down what it is told, and holds the table to the protocol.
+//! It keeps real records too, to be read and compared at any time.
 //!
 //! The user's side of a request is a number. `open` and `change` fail when memory does.
 
@@ -12,8 +13,13 @@ use crate::{
         Owner,
         Ticket, //
     },
+    reader::Reader,
     terms::Mode,
     view::Record,
+    wire::{
+        Change,
+        User, //
+    },
 };
 use kernel::prelude::*;
 use std::{
@@ -33,6 +39,27 @@ pub(crate) struct Open {
     told: Option<Mode>,
     /// A value block was announced.
     room: bool,
+    /// Its ticket with the client's reader.
+    ticket: Ticket,
+}
+
+/// What the program of that number gives; not all of it every time, where that is possible.
+fn change_of(number: u32, finishes: bool) -> Change {
+    let n = 10 * (1 + u64::from(number));
+    if finishes && number % 3 > 0 {
+        return Change::Finish {
+            cast_parameter: n * u64::from(number % 3 - 1),
+            lksb: n + 1,
+        };
+    }
+    Change::Replace(User {
+        cast_address: n + 2,
+        cast_parameter: n + 3,
+        blocking_address: n + 4,
+        blocking_parameter: n + 5,
+        lksb: n + 6,
+        xid: n + 7,
+    })
 }
 
 /// What all the clients of a table were told.
@@ -41,6 +68,8 @@ pub(crate) struct Desk {
     pub(crate) open: HashMap<Ticket, Open>,
     next: Ticket,
     pub(crate) records: Vec<Record>,
+    /// What each client's program reads.
+    readers: HashMap<usize, Reader>,
     /// Breaches of the protocol.
     pub(crate) faults: Vec<String>,
 }
@@ -56,6 +85,10 @@ impl Desk {
 
     pub(crate) fn is_pending(&self, ticket: Ticket) -> bool {
         self.open[&ticket].pending.is_some()
+    }
+
+    pub(crate) fn reader(&mut self, client: usize) -> &mut Reader {
+        self.readers.entry(client).or_default()
     }
 
     fn issue(&mut self, open: Open) -> Ticket {
@@ -91,12 +124,17 @@ impl Owner for Client {
 
     fn open(&self, user: &u32, value: bool) -> Result<Ticket> {
         KBox::new((), GFP_KERNEL)?;
-        Ok(self.desk.borrow_mut().issue(Open {
+        let mut desk = self.desk.borrow_mut();
+        let ticket = desk
+            .reader(self.number)
+            .open(&change_of(*user, false), value)?;
+        Ok(desk.issue(Open {
             client: self.number,
             user: *user,
             pending: Some(true),
             told: None,
             room: value,
+            ticket,
         }))
     }
 
@@ -110,9 +148,18 @@ impl Owner for Client {
     ) -> Result<Ticket> {
         KBox::new((), GFP_KERNEL)?;
         let mut desk = self.desk.borrow_mut();
+        let Some(inner) = desk.entry(ticket, self.number).map(|entry| entry.ticket) else {
+            return Ok(ticket);
+        };
+        let finishes = occasion != Occasion::Operation { waits: true };
+        let change = change_of(*user, finishes);
+        let inner = desk
+            .reader(self.number)
+            .change(inner, &change, occasion, value)?;
         let Some(entry) = desk.entry(ticket, self.number) else {
             return Ok(ticket);
         };
+        entry.ticket = inner;
         entry.user = *user;
         entry.room = value;
         if let Occasion::Operation { waits } = occasion {
@@ -137,7 +184,7 @@ impl Owner for Client {
         let awaited = entry.pending.take().is_some();
         let fits = entry.room || completion.value.is_none();
         entry.told = None;
-        let user = entry.user;
+        let (user, inner) = (entry.user, entry.ticket);
         desk.expect(awaited, "a completion of nothing");
         desk.expect(fits, "a value block that was not announced");
         if completion.last {
@@ -152,6 +199,7 @@ impl Owner for Client {
             value: completion.value.copied(),
             last: completion.last,
         });
+        desk.reader(self.number).complete(inner, completion);
     }
 
     fn block(&self, ticket: Ticket, id: LockId, mode: Mode) {
@@ -161,7 +209,7 @@ impl Owner for Client {
         };
         let rising = entry.told.replace(mode) < Some(mode);
         let between = entry.pending == Some(false);
-        let user = entry.user;
+        let (user, inner) = (entry.user, entry.ticket);
         desk.expect(rising, "a mode told twice or falling");
         desk.expect(!between, "told within an operation that does not wait");
         desk.records.push(Record::Blocking {
@@ -170,6 +218,7 @@ impl Owner for Client {
             user,
             mode,
         });
+        desk.reader(self.number).block(inner, id, mode);
     }
 
     fn close(&self, ticket: Ticket) {
@@ -177,11 +226,12 @@ impl Owner for Client {
         let Some(entry) = desk.entry(ticket, self.number) else {
             return;
         };
-        let user = entry.user;
+        let (user, inner) = (entry.user, entry.ticket);
         desk.open.remove(&ticket);
         desk.records.push(Record::Gone {
             client: self.number,
             user,
         });
+        desk.reader(self.number).close(inner);
     }
 }

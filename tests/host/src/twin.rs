@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A table and its model, doing the same operations and compared after each.
+//! A table and its model, doing the same operations and compared after each. What the table tells
+//! goes to real records, of which some are read then.
 
 use crate::{
     lock_table::{
@@ -201,6 +202,8 @@ impl Twin {
         let result = result.map(|id| id.map(|id| self.numbers[&id]));
         assert_eq!(result, expected, "results of {op:?}");
         self.compare();
+        let mut desk = self.desk.borrow_mut();
+        desk.reader(op.client).read_some(op.value);
     }
 
     /// Closes all clients: nothing must be left.
@@ -357,6 +360,7 @@ impl Twin {
         while self.table.release(client, 3) {}
         assert!(self.table.remove_client(client).is_some());
         fail_after(None);
+        self.desk.borrow_mut().reader(number).read_all();
         self.clients[number] = self.new_client(number);
     }
 
