@@ -202,13 +202,7 @@ impl<O: Owner> LockTable<O> {
         concerned
     }
 
-    pub(super) fn is_in_audience(
-        &self,
-        resource: u32,
-        lock: u32,
-        held: Mode,
-        demand: Demand,
-    ) -> bool {
+    fn is_in_audience(&self, resource: u32, lock: u32, held: Mode, demand: Demand) -> bool {
         let lock = &self.locks[lock];
         match &self.resources[resource].contention {
             Some(contention)
@@ -221,7 +215,7 @@ impl<O: Owner> LockTable<O> {
     }
 
     /// Remembers which demands by the rule of PR and CW have been put to all holders of a mode.
-    pub(super) fn settle_demands(&mut self, resource: u32, demands: &Demands) {
+    fn settle_demands(&mut self, resource: u32, demands: &Demands) {
         let Some(contention) = &mut self.resources[resource].contention else {
             return;
         };

@@ -94,27 +94,27 @@ pub(super) enum Verdict {
 
 /// What one walk over the converting queue came to.
 #[derive(Default)]
-pub(super) struct Pass {
-    pub(super) granted: bool,
-    pub(super) demoted: bool,
+struct Pass {
+    granted: bool,
+    demoted: bool,
     /// What is still waited for.
-    pub(super) strongest: Option<Mode>,
-    pub(super) cw: bool,
+    strongest: Option<Mode>,
+    cw: bool,
 }
 
 /// The other locks of a converting queue, as seen from one of them during a walk.
 #[derive(Default)]
-pub(super) struct Rivals {
+struct Rivals {
     /// What those ahead ask for.
-    pub(super) ahead: ModeSet,
+    ahead: ModeSet,
     /// What those behind ask for, by the mode that they hold.
-    pub(super) behind: [ModeCounts; Mode::COUNT],
+    behind: [ModeCounts; Mode::COUNT],
 }
 
 impl Rivals {
     /// Takes the next lock out of those behind, and tells whether it is in a deadlock: it is in
     /// the way of one ahead, or it and one behind are in each other's way.
-    pub(super) fn deadlocks(&mut self, candidate: Candidate) -> bool {
+    fn deadlocks(&mut self, candidate: Candidate) -> bool {
         let Some(granted) = candidate.granted else {
             return false;
         };
@@ -278,7 +278,7 @@ impl<O: Owner> LockTable<O> {
 
     /// The same by walking the queue, again after each walk that granted something, and once more
     /// after the first that demoted a lock.
-    pub(super) fn grant_irregular_conversions(&mut self, resource: u32) -> (Option<Mode>, bool) {
+    fn grant_irregular_conversions(&mut self, resource: u32) -> (Option<Mode>, bool) {
         let mut cw = false;
         let mut may_repeat_for_demotion = true;
         loop {
@@ -295,7 +295,7 @@ impl<O: Owner> LockTable<O> {
         }
     }
 
-    pub(super) fn walk_conversions(&mut self, resource: u32) -> Pass {
+    fn walk_conversions(&mut self, resource: u32) -> Pass {
         let mut pass = Pass::default();
         let mut rivals = self.rivals(resource);
         let mut at = self.first(resource, State::Converting);
@@ -330,7 +330,7 @@ impl<O: Owner> LockTable<O> {
         pass
     }
 
-    pub(super) fn rivals(&self, resource: u32) -> Rivals {
+    fn rivals(&self, resource: u32) -> Rivals {
         let mut rivals = Rivals::default();
         let mut at = self.first(resource, State::Converting);
         while let Some(lock) = at {
@@ -345,7 +345,7 @@ impl<O: Owner> LockTable<O> {
 
     /// A converting lock with NODLCKWT is in a deadlock: it is told of its own request, to
     /// convert down.
-    pub(super) fn warn_itself(&mut self, lock: u32) {
+    fn warn_itself(&mut self, lock: u32) {
         let entry = &mut self.locks[lock];
         if entry.flags.any(Flags::NODLCKWT) && entry.told < entry.requested {
             entry.told = entry.requested;
@@ -354,7 +354,7 @@ impl<O: Owner> LockTable<O> {
         }
     }
 
-    pub(super) fn grant_waiting(&mut self, resource: u32) {
+    fn grant_waiting(&mut self, resource: u32) {
         let Some(contention) = &self.resources[resource].contention else {
             return;
         };
@@ -368,7 +368,7 @@ impl<O: Owner> LockTable<O> {
         }
     }
 
-    pub(super) fn walk_waiting(&mut self, resource: u32) {
+    fn walk_waiting(&mut self, resource: u32) {
         let mut at = self.first(resource, State::Waiting);
         while let Some(lock) = at {
             at = List::<ByQueue>::next(&self.locks, lock);
@@ -382,7 +382,7 @@ impl<O: Owner> LockTable<O> {
     }
 
     /// Grants a queued lock that is in no deadlock, if its turn has come.
-    pub(super) fn try_grant(&mut self, lock: u32, turn: Turn) -> bool {
+    fn try_grant(&mut self, lock: u32, turn: Turn) -> bool {
         let candidate = self.candidate(lock);
         match self.decide(self.locks[lock].resource, candidate, turn, false) {
             Verdict::Grant { mode, alternative } => {

@@ -33,11 +33,11 @@ impl IdSpace {
     }
 
     /// Bits above the shard's, without the form bit.
-    pub(super) const fn width(self) -> u32 {
+    const fn width(self) -> u32 {
         30 - self.shard_bits
     }
 
-    pub(super) const fn long_bits(self) -> u32 {
+    const fn long_bits(self) -> u32 {
         self.width() - Self::LONG_GENERATION_BITS
     }
 

@@ -127,7 +127,7 @@ impl Through<Lock> for ByOwner {
 }
 
 /// Up to this length a name is stored in place.
-pub(super) const SHORT_NAME: usize = 30;
+const SHORT_NAME: usize = 30;
 
 pub(super) enum Name {
     Short(u8, [u8; SHORT_NAME]),
@@ -155,7 +155,7 @@ impl Name {
     }
 }
 
-pub(super) fn padded<const N: usize>(name: &[u8]) -> [u8; N] {
+fn padded<const N: usize>(name: &[u8]) -> [u8; N] {
     let mut bytes = [0; N];
     if let Some(start) = bytes.get_mut(..name.len()) {
         start.copy_from_slice(name);
@@ -362,13 +362,13 @@ impl Contention {
         self.exhausted = None;
     }
 
-    pub(super) fn add_holder(&mut self, lock: &mut Lock, held: Mode) {
+    fn add_holder(&mut self, lock: &mut Lock, held: Mode) {
         self.told[held as usize].add(lock.told);
         self.restless.add(held);
         lock.quiet = false;
     }
 
-    pub(super) fn remove_holder(&mut self, lock: &mut Lock, held: Mode) {
+    fn remove_holder(&mut self, lock: &mut Lock, held: Mode) {
         self.set_quiet(lock, held, false);
         self.restless.sub(held);
         self.told[held as usize].sub(lock.told);

@@ -36,7 +36,7 @@ impl<O: Owner> LockTable<O> {
         }
     }
 
-    pub(super) fn copy_value(&mut self, from: u32, to: u32) {
+    fn copy_value(&mut self, from: u32, to: u32) {
         if let Some(value) = self.values.get(from).copied() {
             if let Some(target) = self.values.get_mut(to) {
                 *target = value;
