@@ -23,7 +23,10 @@ use crate::{
         Taken, //
     },
     terms::Mode,
-    wire::Change,
+    wire::{
+        Change,
+        Width, //
+    },
 };
 use kernel::{
     bindings,
@@ -81,13 +84,13 @@ impl Queue {
     ///
     /// `EINVAL` if it is longer than `room` (it stays), `EAGAIN` if there is none and `wait` is
     /// not set, `ERESTARTSYS` for a signal, `ENODEV` if the lockspace is gone.
-    pub(crate) fn take(&self, room: usize, wait: bool) -> Result<Taken> {
+    pub(crate) fn take(&self, room: usize, width: Width, wait: bool) -> Result<Taken> {
         let mut inner = self.inner.lock();
         loop {
             if inner.hung_up {
                 return Err(ENODEV);
             }
-            if let Some(taken) = inner.records.take(room)? {
+            if let Some(taken) = inner.records.take(room, width)? {
                 return Ok(taken);
             }
             if !wait {
@@ -127,6 +130,11 @@ impl Queue {
         } else {
             0
         }
+    }
+
+    /// Forgets what was not told yet, as if it had been.
+    pub(crate) fn forget(&self) {
+        while self.inner.lock().records.forget_first() {}
     }
 
     /// The lockspace is gone: nothing will be told any more, and nobody need wait for it.

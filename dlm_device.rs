@@ -38,8 +38,10 @@ use crate::{
         Lockspace,
         OpenFile, //
     },
-    terms::Flags,
-    wire::Request, //
+    wire::{
+        Request,
+        Width, //
+    },
 };
 use core::mem::MaybeUninit;
 use kernel::{
@@ -58,6 +60,10 @@ use kernel::{
     prelude::*,
     str::CString,
     sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
         poll::PollTable,
         Arc, //
     },
@@ -224,6 +230,8 @@ impl Device for MonitorDevice {
 /// `/dev/dlm_<lockspace>`.
 struct LockspaceDevice {
     file: OpenFile,
+    /// A 32-bit program has written to the file: from then on that is how it is read, too.
+    is_narrow: Atomic<bool>,
 }
 
 /// The device of a lockspace, as long as the lockspace exists.
@@ -248,7 +256,11 @@ impl MiscDevice for LockspaceDevice {
     fn open(file: &File, misc: &MiscDeviceRegistration<Self>) -> Result<KBox<Self>> {
         promise_nowait(file);
         let file = data(misc).open()?;
-        Ok(KBox::new(LockspaceDevice { file }, GFP_KERNEL_ACCOUNT)?)
+        let device = LockspaceDevice {
+            file,
+            is_narrow: Atomic::new(false),
+        };
+        Ok(KBox::new(device, GFP_KERNEL_ACCOUNT)?)
     }
 
     fn read_iter(kiocb: Kiocb<'_, Self::Ptr>, iov: &mut IovIterDest<'_>) -> Result<usize> {
@@ -256,12 +268,14 @@ impl MiscDevice for LockspaceDevice {
         if room == wire::VERSION_LEN {
             return write_version(iov);
         }
-        if room < wire::RECORD_MIN {
+        let device = kiocb.file();
+        let width = device.width();
+        if room < wire::record_min(width) {
             return Err(EINVAL);
         }
-        let queue = kiocb.file().file.queue();
-        let taken = queue.take(room, !is_nonblocking(&kiocb))?;
-        match write_all(iov, taken.record.encode().bytes()) {
+        let queue = device.file.queue();
+        let taken = queue.take(room, width, !is_nonblocking(&kiocb))?;
+        match write_all(iov, taken.record.encode(width).bytes()) {
             Ok(length) => {
                 queue.told(taken);
                 Ok(length)
@@ -276,7 +290,12 @@ impl MiscDevice for LockspaceDevice {
     fn write_iter(kiocb: Kiocb<'_, Self::Ptr>, iov: &mut IovIterSource<'_>) -> Result<usize> {
         let mut buffer = REQUEST_BUFFER;
         let bytes = read_request(iov, &mut buffer)?;
-        kiocb.file().carry_out(Request::parse(bytes)?)
+        let device = kiocb.file();
+        let request = Request::parse(bytes)?;
+        if wire::width_of(bytes) == Some(Width::Bits32) {
+            device.is_narrow.store(true, Relaxed);
+        }
+        device.carry_out(request)
     }
 }
 
@@ -291,12 +310,18 @@ impl Device for LockspaceDevice {
 }
 
 impl LockspaceDevice {
+    fn width(&self) -> Width {
+        if self.is_narrow.load(Relaxed) {
+            Width::Bits32
+        } else {
+            Width::Bits64
+        }
+    }
+
     /// Returns what `write()` does: a new lock's id, or 0.
     fn carry_out(&self, request: Request<'_>) -> Result<usize> {
         let file = &self.file;
         match request {
-            // To adopt a lock that outlived its file: none does yet.
-            Request::Lock { flags, .. } if flags.any(Flags::ORPHAN) => return Err(ENOENT),
             Request::Lock {
                 mode,
                 flags,
@@ -316,7 +341,15 @@ impl LockspaceDevice {
                 value,
                 change,
             } => file.unlock(id, flags, &value, &change)?,
+            Request::Adopt {
+                mode,
+                flags,
+                name,
+                change,
+            } => return Ok(file.adopt(mode, flags, name, &change)? as usize),
             Request::Cancel { id, flags, change } => file.cancel(id, flags, &change)?,
+            Request::Deadlock { id, flags } => file.cancel_deadlocked(id, flags)?,
+            Request::Purge { nodeid, pid } => file.purge(nodeid, pid)?,
             Request::CreateLockspace { .. } | Request::RemoveLockspace { .. } => {
                 return Err(EINVAL)
             }

@@ -47,6 +47,7 @@ use self::{
     },
     resource::{
         ByOwner,
+        ByQueue,
         Contention,
         Lock,
         Name,
@@ -210,6 +211,19 @@ pub(crate) struct LockTable<O> {
     resources: Directory<Resource>,
     values: Slab<Value>,
     clients: Slab<Client<O>>,
+    /// Locks that have outlived their client, in the order in which they lost it; in its place
+    /// they have `NONE`, and as ticket their number in this order.
+    orphans: List<ByOwner>,
+    next_orphan: u32,
+}
+
+/// What becomes of the PERSISTENT locks of a client that leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// They become orphans, but for what they were waiting for.
+    Orphaned,
+    /// They go like all others.
+    Freed,
 }
 
 impl<O: Owner> LockTable<O> {
@@ -220,6 +234,8 @@ impl<O: Owner> LockTable<O> {
             resources: Directory::new(),
             values: Slab::new(),
             clients: Slab::new(),
+            orphans: List::new(),
+            next_orphan: 0,
         }
     }
 
@@ -424,55 +440,171 @@ impl<O: Owner> LockTable<O> {
         self.change(lock, change, Occasion::Operation { waits }, false)?;
         self.locks[lock].flags = self.locks[lock].flags.with(flags);
         self.locks[lock].status = StatusFlags::default();
-        self.withdraw(lock);
+        self.withdraw(lock, Status::Cancelled);
+        Ok(())
+    }
+
+    /// Cancels a lock that somebody outside has found to be in a deadlock: the same, but the
+    /// completion says so, and the user's side stays. `ENOENT`, `EINVAL`.
+    pub(crate) fn cancel_deadlocked(&mut self, id: LockId, flags: Flags) -> Result {
+        let lock = self.find(id)?;
+        check_unlock(flags)?;
+        let entry = &mut self.locks[lock];
+        if entry.state != State::Granted {
+            entry.flags = entry.flags.with(flags);
+            entry.status = StatusFlags::default();
+            self.withdraw(lock, Status::Deadlock);
+        }
         Ok(())
     }
 
     /// Ends a lock's waiting: a conversion goes back to its granted mode, a request is gone.
-    fn withdraw(&mut self, lock: u32) {
+    fn withdraw(&mut self, lock: u32, status: Status) {
         let resource = self.locks[lock].resource;
         let conversion = self.locks[lock].state == State::Converting;
         self.dequeue(lock);
         if conversion {
             self.enqueue(lock, State::Granted);
         }
-        self.complete(lock, Status::Cancelled);
+        self.complete(lock, status);
         if !conversion {
             self.free(lock);
         }
         self.settle(resource);
     }
 
-    /// Frees up to `budget` locks of a client whose file is closing, fewer where each costs a walk
-    /// of a queue; nobody is told of the locks themselves. Returns whether to go on.
-    pub(crate) fn release(&mut self, client: u32, budget: u32) -> bool {
+    /// Makes an orphan with this name and mode the client's own, without a completion.
+    ///
+    /// `EAGAIN`: there are orphans, but none in this mode; `ENOENT`: there are none; `ENOMEM`.
+    pub(crate) fn adopt(
+        &mut self,
+        client: u32,
+        hash: u32,
+        name: &[u8],
+        mode: Option<Mode>,
+        ask: &Ask,
+        change: &O::Change,
+    ) -> Result<LockId> {
+        let resource = self.resources.find(hash, name).ok_or(ENOENT)?;
+        let lock = self.find_orphan(resource, mode)?;
+        let has_buffer = self.locks[lock].value != NONE;
+        let ticket = self.clients[client].owner.open(change, has_buffer)?;
+        self.orphans.remove(&mut self.locks, lock);
+        self.disturb(lock);
+        let entry = &mut self.locks[lock];
+        entry.client = client;
+        entry.ticket = ticket;
+        entry.flags = ask.flags;
+        entry.listens = ask.listens;
+        entry.pid = ask.pid;
+        let id = entry.id;
+        let owned = &mut self.clients[client].owned;
+        owned.push_back(&mut self.locks, lock);
+        Ok(id)
+    }
+
+    /// The orphan that has been one for longest.
+    fn find_orphan(&self, resource: u32, mode: Option<Mode>) -> Result<u32> {
+        let mut found: Option<u32> = None;
+        let mut others = false;
+        let mut at = self.first(resource, State::Granted);
+        while let Some(lock) = at {
+            at = List::<ByQueue>::next(&self.locks, lock);
+            let entry = &self.locks[lock];
+            if entry.client != NONE {
+                continue;
+            }
+            let age = |orphan: u32| self.next_orphan.wrapping_sub(self.locks[orphan].ticket);
+            if entry.granted != mode {
+                others = true;
+            } else if found.is_none_or(|before| age(lock) > age(before)) {
+                found = Some(lock);
+            }
+        }
+        found.ok_or(if others { EAGAIN } else { ENOENT })
+    }
+
+    /// Frees up to `budget` orphans, all or those that thread `pid` asked for. Returns whether to
+    /// go on.
+    pub(crate) fn purge(&mut self, pid: Option<u32>, budget: u32) -> bool {
+        let mut left = budget;
+        let mut at = self.orphans.first();
+        while let Some(lock) = at {
+            at = List::<ByOwner>::next(&self.locks, lock);
+            if pid.is_some_and(|pid| self.locks[lock].pid != pid) {
+                continue;
+            }
+            if left == 0 || !self.abandon(lock) {
+                return true;
+            }
+            left -= 1;
+        }
+        false
+    }
+
+    /// Lets go of up to `budget` locks of a client, fewer where each costs a walk of a queue;
+    /// nobody is told of the locks themselves. Returns whether to go on.
+    pub(crate) fn release(&mut self, client: u32, fate: Fate, budget: u32) -> bool {
         for _ in 0..budget {
             let client = self.clients.get(client);
             let Some(lock) = client.and_then(|client| client.owned.first()) else {
                 return false;
             };
-            let resource = &self.resources[self.locks[lock].resource];
-            let walks = resource.contention.as_ref().is_some_and(|c| c.walks());
-            self.abandon(lock);
-            if walks {
+            let persistent = self.locks[lock].flags.any(Flags::PERSISTENT);
+            let quick = if persistent && fate == Fate::Orphaned {
+                self.orphan(lock)
+            } else {
+                self.abandon(lock)
+            };
+            if !quick {
                 break;
             }
         }
         true
     }
 
+    /// Whether it costs a walk of a queue to find out who can be granted.
+    fn is_quick(&self, lock: u32) -> bool {
+        let resource = &self.resources[self.locks[lock].resource];
+        resource.contention.as_ref().is_none_or(|c| !c.walks())
+    }
+
+    /// Makes a lock an orphan; what it was waiting for is cancelled. Returns whether that was
+    /// quick.
+    fn orphan(&mut self, lock: u32) -> bool {
+        let quick = self.is_quick(lock);
+        let Lock { client, ticket, .. } = self.locks[lock];
+        let client = &mut self.clients[client];
+        client.owner.close(ticket);
+        client.owned.remove(&mut self.locks, lock);
+        let entry = &mut self.locks[lock];
+        entry.client = NONE;
+        entry.ticket = self.next_orphan;
+        self.next_orphan = self.next_orphan.wrapping_add(1);
+        self.orphans.push_back(&mut self.locks, lock);
+        if self.locks[lock].state != State::Granted {
+            self.locks[lock].status = StatusFlags::default();
+            self.withdraw(lock, Status::Cancelled);
+        }
+        quick
+    }
+
     /// Frees a lock as by an unlock with IVVALBLK: what a PW or EX holder was writing when it went
-    /// away is not to be trusted.
-    fn abandon(&mut self, lock: u32) {
+    /// away is not to be trusted. Returns whether that was quick.
+    fn abandon(&mut self, lock: u32) -> bool {
+        let quick = self.is_quick(lock);
         let resource = self.locks[lock].resource;
         let flags = Flags::FORCEUNLOCK.with(Flags::IVVALBLK);
         self.locks[lock].flags = self.locks[lock].flags.with(flags);
         self.write_on_unlock(lock);
         self.dequeue(lock);
         let Lock { client, ticket, .. } = self.locks[lock];
-        self.clients[client].owner.close(ticket);
+        if let Some(client) = self.clients.get(client) {
+            client.owner.close(ticket);
+        }
         self.free(lock);
         self.settle(resource);
+        quick
     }
 
     // The state of a lock.
@@ -637,7 +769,11 @@ impl<O: Owner> LockTable<O> {
 
     fn free(&mut self, lock: u32) {
         let Lock { client, value, .. } = self.locks[lock];
-        self.clients[client].owned.remove(&mut self.locks, lock);
+        let owned = match self.clients.get_mut(client) {
+            Some(client) => &mut client.owned,
+            None => &mut self.orphans,
+        };
+        owned.remove(&mut self.locks, lock);
         self.values.remove(value);
         self.locks.remove(lock);
     }
@@ -645,8 +781,9 @@ impl<O: Owner> LockTable<O> {
     /// Replaces the user's side of a lock, for an unlock or a cancel.
     fn change(&mut self, lock: u32, change: &O::Change, occasion: Occasion, value: bool) -> Result {
         let entry = &mut self.locks[lock];
-        let owner = &self.clients[entry.client].owner;
-        entry.ticket = owner.change(entry.ticket, change, occasion, value)?;
+        if let Some(client) = self.clients.get(entry.client) {
+            entry.ticket = client.owner.change(entry.ticket, change, occasion, value)?;
+        }
         Ok(())
     }
 

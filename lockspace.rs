@@ -24,6 +24,7 @@ use crate::{
     },
     lock_table::{
         Ask,
+        Fate,
         IdSpace,
         LockId,
         LockTable, //
@@ -250,8 +251,6 @@ impl OpenFile {
     }
 
     /// Asks for a new lock; the answer is a record, but for `EINVAL`, `ENOMEM` and `ENODEV`.
-    ///
-    /// Zeros at the end of a name do not count, as in fs/dlm, which fills names up with them.
     pub(crate) fn request(
         &self,
         mode: Mode,
@@ -260,11 +259,7 @@ impl OpenFile {
         change: &Change,
     ) -> Result<LockId> {
         let ask = ask(mode, flags, change);
-        let length = name
-            .iter()
-            .rposition(|byte| *byte != 0)
-            .map_or(0, |last| last + 1);
-        let name = name.get(..length).unwrap_or_default();
+        let name = significant(name);
         let (shard, hash) = self.lockspace.place(name);
         self.lockspace.with_shard(shard, |table| {
             let client = self.client(shard, table)?;
@@ -304,6 +299,49 @@ impl OpenFile {
         self.with_lock(id, |table| table.cancel(id, flags, change))
     }
 
+    /// Cancels a lock, anybody's, because of a deadlock.
+    pub(crate) fn cancel_deadlocked(&self, id: LockId, flags: Flags) -> Result {
+        self.with_lock(id, |table| table.cancel_deadlocked(id, flags))
+    }
+
+    /// Goes on with a lock that outlived its file.
+    pub(crate) fn adopt(
+        &self,
+        mode: Option<Mode>,
+        flags: Flags,
+        name: &[u8],
+        change: &Change,
+    ) -> Result<LockId> {
+        let ask = ask(mode.unwrap_or(Mode::Nl), flags, change);
+        let name = significant(name);
+        let (shard, hash) = self.lockspace.place(name);
+        self.lockspace.with_shard(shard, |table| {
+            let client = self.client(shard, table)?;
+            table.adopt(client, hash, name, mode, &ask, change)
+        })
+    }
+
+    /// Frees locks that outlived their file, or, if `pid` is the caller, those of this file and
+    /// what it was not told yet. A single machine is node 1; 0 means the same.
+    pub(crate) fn purge(&self, nodeid: u32, pid: u32) -> Result {
+        if nodeid > 1 {
+            return Err(EINVAL);
+        }
+        if pid == caller() {
+            self.leave(Fate::Freed);
+            self.queue.forget();
+            return Ok(());
+        }
+        let pid = (pid != 0).then_some(pid);
+        for shard in 0..self.lockspace.shards.len() as u32 {
+            let purge = |table: &mut Table| Ok(table.purge(pid, BATCH));
+            while self.lockspace.with_shard(shard, purge)? {
+                reschedule();
+            }
+        }
+        Ok(())
+    }
+
     fn with_lock(&self, id: LockId, f: impl FnOnce(&mut Table) -> Result) -> Result {
         self.lockspace.with_shard(self.lockspace.shard_of_id(id), f)
     }
@@ -321,24 +359,33 @@ impl OpenFile {
         }
     }
 
-    /// Frees the locks that the file has in one shard, some at a time, so that others get in.
-    fn leave_shard(&self, shard: u32, client: u32) {
-        loop {
-            let left = self.lockspace.with_shard(shard, |table| {
-                if table.release(client, BATCH) {
-                    return Ok(None);
-                }
-                Ok(Some(table.remove_client(client)))
-            });
-            match left {
-                Ok(None) => reschedule(),
-                // Dropping the owner, if this is the last, takes no lock: but here none is held.
-                Ok(Some(owner)) => return drop(owner),
-                // The lockspace is gone, and the locks with it.
-                Err(_) => return,
+    /// Lets go of all locks of the file, some at a time, so that others get in.
+    fn leave(&self, fate: Fate) {
+        for (shard, client) in self.clients.iter().enumerate() {
+            let client = client.load(Relaxed);
+            if client == NONE {
+                continue;
+            }
+            let release = |table: &mut Table| Ok(table.release(client, fate, BATCH));
+            // An error means that the lockspace is gone, and the locks with it.
+            while let Ok(true) = self.lockspace.with_shard(shard as u32, release) {
+                reschedule();
             }
         }
     }
+}
+
+/// The calling thread, as other programs know it.
+fn caller() -> u32 {
+    kernel::current!().pid().unsigned_abs()
+}
+
+/// A name without the zeros at its end, which do not count, as in fs/dlm, which fills names up
+/// with them.
+fn significant(name: &[u8]) -> &[u8] {
+    let last = name.iter().rposition(|byte| *byte != 0);
+    let length = last.map_or(0, |last| last + 1);
+    name.get(..length).unwrap_or_default()
 }
 
 fn ask(mode: Mode, flags: Flags, change: &Change) -> Ask {
@@ -346,17 +393,20 @@ fn ask(mode: Mode, flags: Flags, change: &Change) -> Ask {
         mode,
         flags,
         listens: change.listens(),
-        pid: kernel::current!().pid().unsigned_abs(),
+        pid: caller(),
     }
 }
 
 impl Drop for OpenFile {
     fn drop(&mut self) {
+        self.leave(Fate::Orphaned);
         for (shard, client) in self.clients.iter().enumerate() {
             let client = client.load(Relaxed);
-            if client != NONE {
-                self.leave_shard(shard as u32, client);
-            }
+            let owner = self
+                .lockspace
+                .with_shard(shard as u32, |table| Ok(table.remove_client(client)));
+            // Should it be the last reference: no lock is held here.
+            drop(owner);
         }
         let queue = self.lockspace.files.lock().remove(self.number);
         drop(queue);

@@ -40,7 +40,8 @@ use crate::{
         Change,
         News,
         Record,
-        User, //
+        User,
+        Width, //
     },
 };
 use kernel::prelude::*;
@@ -220,11 +221,11 @@ impl Records {
 
     /// Takes the first record out, if there is one, to be followed by [`Self::told`] or
     /// [`Self::untold`]. `EINVAL` if it is longer than `room`: it stays.
-    pub(crate) fn take(&mut self, room: usize) -> Result<Option<Taken>> {
+    pub(crate) fn take(&mut self, room: usize, width: Width) -> Result<Option<Taken>> {
         let Some(record) = self.peek() else {
             return Ok(None);
         };
-        if record.length() > room {
+        if record.length(width) > room {
             return Err(EINVAL);
         }
         let entry = self.pop();
@@ -233,12 +234,25 @@ impl Records {
 
     /// The record has reached the program.
     pub(crate) fn told(&mut self, taken: Taken) {
-        let entry = taken.entry;
+        self.settle(taken.entry);
+    }
+
+    fn settle(&mut self, entry: Entry) {
         let slot = &mut self.slots[entry.slot()];
         slot.untold.remove(entry.kind());
         if slot.retired && slot.untold.is_empty() {
             self.free(entry.slot());
         }
+    }
+
+    /// Drops the first record. Returns whether there was one.
+    pub(crate) fn forget_first(&mut self) -> bool {
+        if self.is_empty() {
+            return false;
+        }
+        let entry = self.pop();
+        self.settle(entry);
+        true
     }
 
     /// It has not: it is the first again.

@@ -182,6 +182,7 @@ impl Flags {
     pub(crate) const QUECVT: Flags = Flags(0x0000_0010);
     pub(crate) const IVVALBLK: Flags = Flags(0x0000_0020);
     pub(crate) const CONVDEADLK: Flags = Flags(0x0000_0040);
+    pub(crate) const PERSISTENT: Flags = Flags(0x0000_0080);
     pub(crate) const NODLCKWT: Flags = Flags(0x0000_0100);
     pub(crate) const EXPEDITE: Flags = Flags(0x0000_0400);
     pub(crate) const NOQUEUEBAST: Flags = Flags(0x0000_0800);

@@ -33,17 +33,20 @@ pub(crate) const VERSION: [u32; 3] = [6, 0, 2];
 /// Longest lockspace name, in bytes (`DLM_LOCKSPACE_LEN`).
 pub(crate) const SPACE_NAME_MAX: usize = 64;
 
-/// Shorter writes are refused whatever they hold: the smallest request of all, a 32-bit one.
-const REQUEST_MIN: usize = 104;
+/// Shorter writes are refused whatever they hold: the smallest request of all, that of a 32-bit
+/// program.
+const REQUEST_MIN: usize = size_of::<Header>() + size_of::<LockParams32>();
+
+/// 64-bit requests that are no lock requests are at least this long, for no better reason than
+/// that fs/dlm wants it.
+const REQUEST_MIN_64: usize = 104;
 
 /// Longer ones too.
 pub(crate) const REQUEST_MAX: usize = size_of::<Header>() + size_of::<LockParams>() + NAME_MAX;
 
-/// What a record takes at most: the result and a value block.
-pub(crate) const RECORD_MAX: usize = size_of::<RawRecord>();
-
-/// A read needs room for this much, or for a [`version`].
-pub(crate) const RECORD_MIN: usize = size_of::<RawResult>();
+/// What a record without a value block takes.
+const RECORD_MIN: usize = size_of::<RawResult>();
+const RECORD_MIN_32: usize = size_of::<RawResult32>();
 
 /// The size of a [`version`].
 pub(crate) const VERSION_LEN: usize = 12;
@@ -55,6 +58,29 @@ struct Header {
     command: u8,
     is64bit: u8,
     unused: [u8; 2],
+}
+
+/// How wide a program's addresses are, which makes for two layouts of what has addresses in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Width {
+    Bits32,
+    Bits64,
+}
+
+impl Header {
+    fn width(&self) -> Width {
+        if self.is64bit == 0 {
+            Width::Bits32
+        } else {
+            Width::Bits64
+        }
+    }
+}
+
+/// How wide the addresses of the program are that wrote these bytes, if they are a request.
+pub(crate) fn width_of(bytes: &[u8]) -> Option<Width> {
+    let (header, _) = Header::read_from_prefix(bytes).ok()?;
+    Some(header.width())
 }
 
 /// `struct dlm_lock_params`; the name follows.
@@ -75,6 +101,69 @@ struct LockParams {
     bastaddr: u64,
     lksb: u64,
     lvb: Value,
+}
+
+impl LockParams {
+    /// The parameters of a lock request, and what follows them.
+    fn parse(body: &[u8], width: Width) -> Result<(Self, &[u8])> {
+        match width {
+            Width::Bits64 => Self::read_from_prefix(body).map_err(|_| EINVAL),
+            Width::Bits32 => {
+                let (params, rest) = LockParams32::read_from_prefix(body).map_err(|_| EINVAL)?;
+                Ok((params.into(), rest))
+            }
+        }
+    }
+}
+
+/// The same of a 32-bit program. The structure that an i386 compiler makes is 100 bytes long
+/// altogether; the kernel's own idea of it, aligned to 8, is 104, but the name is at 100 in both.
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C, packed(4))]
+struct LockParams32 {
+    mode: u8,
+    namelen: u8,
+    unused: u16,
+    flags: u32,
+    lkid: u32,
+    parent: u32,
+    xid: u64,
+    timeout: u64,
+    castparam: u32,
+    castaddr: u32,
+    bastparam: u32,
+    bastaddr: u32,
+    lksb: u32,
+    lvb: Value,
+}
+
+impl From<LockParams32> for LockParams {
+    fn from(params: LockParams32) -> Self {
+        LockParams {
+            mode: params.mode,
+            namelen: params.namelen,
+            unused: params.unused,
+            flags: params.flags,
+            lkid: params.lkid,
+            parent: params.parent,
+            xid: params.xid,
+            timeout: params.timeout,
+            castparam: params.castparam.into(),
+            castaddr: params.castaddr.into(),
+            bastparam: params.bastparam.into(),
+            bastaddr: params.bastaddr.into(),
+            lksb: params.lksb.into(),
+            lvb: params.lvb,
+        }
+    }
+}
+
+/// `struct dlm_purge_params`.
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+struct PurgeParams {
+    nodeid: u32,
+    pid: u32,
 }
 
 /// `struct dlm_lspace_params`; the name follows.
@@ -104,11 +193,54 @@ struct RawResult {
     lvb_offset: u32,
 }
 
+impl RawResult {
+    /// The same for a 32-bit program, which gave addresses of 32 bits.
+    fn narrow(&self) -> RawResult32 {
+        RawResult32 {
+            version: self.version,
+            length: self.length,
+            astaddr: self.astaddr as u32,
+            astparam: self.astparam as u32,
+            user_lksb: self.user_lksb as u32,
+            sb_status: self.sb_status,
+            sb_lkid: self.sb_lkid,
+            sb_flags: self.sb_flags,
+            sb_padding: [0; 3],
+            sb_lvbptr: 0,
+            bast_mode: self.bast_mode,
+            unused: [0; 3],
+            lvb_offset: self.lvb_offset,
+        }
+    }
+}
+
+/// The same for a 32-bit program.
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+struct RawResult32 {
+    version: [u32; 3],
+    length: u32,
+    astaddr: u32,
+    astparam: u32,
+    user_lksb: u32,
+    sb_status: i32,
+    sb_lkid: u32,
+    sb_flags: u8,
+    sb_padding: [u8; 3],
+    sb_lvbptr: u32,
+    bast_mode: u8,
+    unused: [u8; 3],
+    lvb_offset: u32,
+}
+
 const _: () = {
+    assert!(REQUEST_MIN == 100);
+    assert!(size_of::<RawResult32>() == 52);
     assert!(size_of::<Header>() + size_of::<LockParams>() == 120);
     assert!(core::mem::offset_of!(LockParams, lvb) + size_of::<Header>() == 88);
     assert!(size_of::<RawResult>() == 72);
     assert!(size_of::<RawRecord>() == 104);
+    assert!(size_of::<RawRecord32>() == 84);
     assert!(core::mem::offset_of!(RawResult, sb_status) == 40);
     assert!(core::mem::offset_of!(RawResult, bast_mode) == 64);
 };
@@ -118,6 +250,8 @@ mod command {
     pub(super) const UNLOCK: u8 = 2;
     pub(super) const CREATE_LOCKSPACE: u8 = 4;
     pub(super) const REMOVE_LOCKSPACE: u8 = 5;
+    pub(super) const PURGE: u8 = 6;
+    pub(super) const DEADLOCK: u8 = 7;
 }
 
 /// The program's side of a lock: what it gave to get back with every record.
@@ -177,6 +311,13 @@ pub(crate) enum Request<'a> {
         name: &'a [u8],
         change: Change,
     },
+    /// A lock that outlived its file, to go on with.
+    Adopt {
+        mode: Option<Mode>,
+        flags: Flags,
+        name: &'a [u8],
+        change: Change,
+    },
     /// Another mode for a lock; `mode` is `None` if the number is none, which matters only if
     /// there is such a lock.
     Convert {
@@ -196,6 +337,17 @@ pub(crate) enum Request<'a> {
         id: u32,
         flags: Flags,
         change: Change,
+    },
+    /// The end of a lock's waiting, because it is in a deadlock.
+    Deadlock {
+        id: u32,
+        flags: Flags,
+    },
+    /// The end of locks that outlived their file: those of thread `pid`, or all for 0. If `pid` is
+    /// the caller itself, of the locks of this file instead.
+    Purge {
+        nodeid: u32,
+        pid: u32,
     },
     /// The name is still to be checked: see [`check_new_lockspace`].
     CreateLockspace {
@@ -238,12 +390,27 @@ impl<'a> Request<'a> {
         if [major, minor] != [VERSION[0], VERSION[1]] {
             return Err(EBADE);
         }
-        if header.is64bit == 0 {
+        let width = header.width();
+        if width == Width::Bits64 && bytes.len() < REQUEST_MIN_64 {
             return Err(EINVAL);
         }
         match header.command {
-            command::LOCK => Self::parse_lock(body),
-            command::UNLOCK => Self::parse_unlock(body),
+            command::LOCK => Self::parse_lock(body, width),
+            command::UNLOCK => Self::parse_unlock(body, width),
+            command::DEADLOCK => {
+                let (params, _) = LockParams::parse(body, width)?;
+                Ok(Request::Deadlock {
+                    id: params.lkid,
+                    flags: Flags(params.flags),
+                })
+            }
+            command::PURGE => {
+                let (params, _) = PurgeParams::read_from_prefix(body).map_err(|_| EINVAL)?;
+                Ok(Request::Purge {
+                    nodeid: params.nodeid,
+                    pid: params.pid,
+                })
+            }
             command::CREATE_LOCKSPACE => {
                 let (params, name) = SpaceParams::read_from_prefix(body).map_err(|_| EINVAL)?;
                 Ok(Request::CreateLockspace {
@@ -262,8 +429,8 @@ impl<'a> Request<'a> {
         }
     }
 
-    fn parse_lock(body: &'a [u8]) -> Result<Request<'a>> {
-        let (params, rest) = LockParams::read_from_prefix(body).map_err(|_| EINVAL)?;
+    fn parse_lock(body: &'a [u8], width: Width) -> Result<Request<'a>> {
+        let (params, rest) = LockParams::parse(body, width)?;
         if params.castaddr == 0 || params.lksb == 0 {
             return Err(EINVAL);
         }
@@ -290,6 +457,14 @@ impl<'a> Request<'a> {
         if name.len() > NAME_MAX {
             return Err(EINVAL);
         }
+        if flags.any(Flags::ORPHAN) {
+            return Ok(Request::Adopt {
+                mode,
+                flags,
+                name,
+                change,
+            });
+        }
         Ok(Request::Lock {
             mode: mode.ok_or(EINVAL)?,
             flags,
@@ -298,8 +473,8 @@ impl<'a> Request<'a> {
         })
     }
 
-    fn parse_unlock(body: &'a [u8]) -> Result<Request<'a>> {
-        let (params, _) = LockParams::read_from_prefix(body).map_err(|_| EINVAL)?;
+    fn parse_unlock(body: &'a [u8], width: Width) -> Result<Request<'a>> {
+        let (params, _) = LockParams::parse(body, width)?;
         let (id, flags) = (params.lkid, Flags(params.flags));
         let change = Change::Finish {
             cast_parameter: params.castparam,
@@ -369,38 +544,68 @@ struct RawRecord {
     value: Value,
 }
 
+/// The same for a 32-bit program.
+#[derive(Clone, Copy, IntoBytes, Immutable)]
+#[repr(C)]
+struct RawRecord32 {
+    result: RawResult32,
+    value: Value,
+}
+
 /// The bytes of a record.
 pub(crate) struct Encoded {
-    raw: RawRecord,
+    raw: EncodedFor,
     length: usize,
+}
+
+enum EncodedFor {
+    Bits32(RawRecord32),
+    Bits64(RawRecord),
 }
 
 impl Encoded {
     pub(crate) fn bytes(&self) -> &[u8] {
-        self.raw.as_bytes().get(..self.length).unwrap_or_default()
+        let bytes = match &self.raw {
+            EncodedFor::Bits32(raw) => raw.as_bytes(),
+            EncodedFor::Bits64(raw) => raw.as_bytes(),
+        };
+        bytes.get(..self.length).unwrap_or_default()
+    }
+}
+
+/// The least that a read of a record needs room for.
+pub(crate) const fn record_min(width: Width) -> usize {
+    match width {
+        Width::Bits32 => RECORD_MIN_32,
+        Width::Bits64 => RECORD_MIN,
     }
 }
 
 impl Record {
     /// How many bytes the record takes.
-    pub(crate) fn length(&self) -> usize {
-        match self.news {
-            News::Completion { value: Some(_), .. } => RECORD_MAX,
-            _ => RECORD_MIN,
+    pub(crate) fn length(&self, width: Width) -> usize {
+        record_min(width) + self.value().map_or(0, |value| value.len())
+    }
+
+    fn value(&self) -> Option<&Value> {
+        match &self.news {
+            News::Completion { value, .. } => value.as_ref(),
+            News::Blocking { .. } => None,
         }
     }
 
-    pub(crate) fn encode(&self) -> Encoded {
-        let length = self.length();
-        let value = match self.news {
-            News::Completion { value, .. } => value.unwrap_or_default(),
-            News::Blocking { .. } => Value::default(),
-        };
+    pub(crate) fn encode(&self, width: Width) -> Encoded {
+        let length = self.length(width);
+        let value = self.value().copied().unwrap_or_default();
         let result = self.result(length);
-        Encoded {
-            raw: RawRecord { result, value },
-            length,
-        }
+        let raw = match width {
+            Width::Bits64 => EncodedFor::Bits64(RawRecord { result, value }),
+            Width::Bits32 => EncodedFor::Bits32(RawRecord32 {
+                result: result.narrow(),
+                value,
+            }),
+        };
+        Encoded { raw, length }
     }
 
     fn result(&self, length: usize) -> RawResult {
@@ -428,7 +633,7 @@ impl Record {
             } => RawResult {
                 sb_status: status.number(),
                 sb_flags: flags.0,
-                lvb_offset: value.map_or(0, |_| RECORD_MIN as u32),
+                lvb_offset: value.map_or(0, |value| (length - value.len()) as u32),
                 ..common
             },
             News::Blocking { mode, pending } => RawResult {

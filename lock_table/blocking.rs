@@ -99,6 +99,9 @@ impl<O: Owner> LockTable<O> {
     pub(super) fn complete(&mut self, lock: u32, status: Status) {
         self.disturb(lock);
         let entry = &mut self.locks[lock];
+        let Some(client) = self.clients.get(entry.client) else {
+            return;
+        };
         let returned = status == Status::Granted
             && entry
                 .granted
@@ -116,9 +119,7 @@ impl<O: Owner> LockTable<O> {
             },
             last: status.ends_life(entry.granted),
         };
-        self.clients[entry.client]
-            .owner
-            .complete(entry.ticket, completion);
+        client.owner.complete(entry.ticket, completion);
     }
 
     /// Tells the owner that its lock is in the way of `mode`, unless that is no news.
@@ -134,10 +135,10 @@ impl<O: Owner> LockTable<O> {
         if !entry.listens || harmless || repeated {
             return;
         }
-        entry.last = Last::Blocking(mode);
-        self.clients[entry.client]
-            .owner
-            .block(entry.ticket, entry.id, mode);
+        if let Some(client) = self.clients.get(entry.client) {
+            entry.last = Last::Blocking(mode);
+            client.owner.block(entry.ticket, entry.id, mode);
+        }
     }
 
     /// Tells the holders that they are in the way.
