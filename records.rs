@@ -403,13 +403,7 @@ impl Records {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        terms::VALUE_LEN,
-        wire::{
-            RECORD_MAX,
-            RECORD_MIN, //
-        },
-    };
+    use crate::{terms::VALUE_LEN, wire::record_min};
     use kernel::alloc::fail_after;
 
     const ID: LockId = 7;
@@ -484,7 +478,7 @@ mod tests {
         }
 
         fn read_one(&mut self) -> Option<Told> {
-            let taken = self.take(RECORD_MAX).unwrap()?;
+            let taken = self.take(usize::MAX, Width::Bits64).unwrap()?;
             let told = short(&taken.record);
             self.told(taken);
             Some(told)
@@ -635,7 +629,7 @@ mod tests {
         records.complete(ticket, ended(Status::WouldWait, None));
         records.close(ticket);
         for expected in [Some(old), Some(new), None] {
-            let taken = records.take(RECORD_MAX).unwrap().unwrap();
+            let taken = records.take(usize::MAX, Width::Bits64).unwrap().unwrap();
             let News::Completion { value, .. } = taken.record.news else {
                 panic!("not a completion");
             };
@@ -652,7 +646,12 @@ mod tests {
         let same = records.change(ticket, &replace(2), ENDS, true);
         assert_eq!((same, records.used()), (Ok(ticket), (1, 1)));
         records.complete(ticket, ended(Status::Granted, Some(&[5; VALUE_LEN])));
-        assert!(matches!(records.take(RECORD_MIN), Err(EINVAL)));
+        for width in [Width::Bits32, Width::Bits64] {
+            let room = record_min(width) + VALUE_LEN;
+            assert!(matches!(records.take(room - 1, width), Err(EINVAL)));
+            let taken = records.take(room, width).unwrap().unwrap();
+            records.untold(taken);
+        }
         assert_eq!(records.read(), [Ended(2, Status::Granted)]);
     }
 
@@ -662,12 +661,12 @@ mod tests {
         for mode in [Mode::Cw, Mode::Pw, Mode::Ex] {
             records.block(ticket, ID, mode);
         }
-        let first = records.take(RECORD_MAX).unwrap().unwrap();
+        let first = records.take(usize::MAX, Width::Bits64).unwrap().unwrap();
         records.untold(first);
         assert_eq!(records.read_one(), Some(Blocks(1, Mode::Cw, false)));
         // The last of all, while its lock goes.
-        let second = records.take(RECORD_MAX).unwrap().unwrap();
-        let third = records.take(RECORD_MAX).unwrap().unwrap();
+        let second = records.take(usize::MAX, Width::Bits64).unwrap().unwrap();
+        let third = records.take(usize::MAX, Width::Bits64).unwrap().unwrap();
         assert!(records.is_empty());
         records.close(ticket);
         records.untold(third);

@@ -759,8 +759,18 @@ mod tests {
 
     #[test]
     fn sizes_are_bounded() {
-        for (command, smallest) in [(command::REMOVE_LOCKSPACE, 104), (command::UNLOCK, 120)] {
+        for (is64bit, command, smallest) in [
+            (0, command::REMOVE_LOCKSPACE, 100),
+            (0, command::PURGE, 100),
+            (0, command::UNLOCK, 100),
+            (0, command::DEADLOCK, 100),
+            (1, command::REMOVE_LOCKSPACE, 104),
+            (1, command::PURGE, 104),
+            (1, command::UNLOCK, 120),
+            (1, command::DEADLOCK, 120),
+        ] {
             let mut bytes = request(command, 300);
+            bytes[13] = is64bit;
             for size in (0..=300).rev() {
                 bytes.truncate(size);
                 let fits = (smallest..=184).contains(&size);
@@ -855,7 +865,7 @@ mod tests {
             flags: StatusFlags(5),
             value: None,
         };
-        let encoded = record(news).encode();
+        let encoded = record(news).encode(Width::Bits64);
         let bytes = encoded.bytes();
         assert_eq!(bytes.len(), 72);
         let header: Vec<u32> = (0..4).map(|n| word(bytes, 4 * n)).collect();
@@ -875,7 +885,7 @@ mod tests {
             flags: StatusFlags::default(),
             value: Some([3; VALUE_LEN]),
         };
-        let encoded = record(news).encode();
+        let encoded = record(news).encode(Width::Bits64);
         let bytes = encoded.bytes();
         assert_eq!((word(bytes, 12), word(bytes, 68)), (104, 72));
         assert_eq!(bytes[72..], [3; VALUE_LEN]);
@@ -885,13 +895,167 @@ mod tests {
     fn a_blocking_record_shows_the_other_address() {
         for (pending, status) in [(false, 0), (true, -0x10003)] {
             let mode = Mode::Ex;
-            let encoded = record(News::Blocking { mode, pending }).encode();
+            let encoded = record(News::Blocking { mode, pending }).encode(Width::Bits64);
             let bytes = encoded.bytes();
             assert_eq!((long(bytes, 16), long(bytes, 24)), (105, 104));
             assert_eq!(word(bytes, 40) as i32, status);
             assert_eq!(bytes[48..56], [0; 8]);
             assert_eq!(bytes[64..72], [5, 0, 0, 0, 0, 0, 0, 0]);
         }
+    }
+
+    /// The parts of a 32-bit program's request before the name, as [`lock`] fills them.
+    fn lock32(flags: u32, namelen: usize) -> Vec<u8> {
+        let mut bytes = request(command::LOCK, 100);
+        bytes[13] = 0;
+        bytes[16] = 3;
+        bytes[17] = namelen as u8;
+        put(&mut bytes, 20, &flags.to_ne_bytes());
+        put(&mut bytes, 24, &77u32.to_ne_bytes());
+        put(&mut bytes, 32, &100u64.to_ne_bytes());
+        for (n, at) in [48, 52, 56, 60, 64].into_iter().enumerate() {
+            put(&mut bytes, at, &(n as u32 + 102).to_ne_bytes());
+        }
+        put(&mut bytes, 68, &[9; VALUE_LEN]);
+        bytes
+    }
+
+    #[test]
+    fn a_32_bit_name_follows_at_100_in_both_sizes() {
+        for padding in [0, 4] {
+            let mut bytes = lock32(1, 4);
+            bytes.extend(b"name");
+            bytes.extend(vec![0; padding]);
+            assert_eq!(width_of(&bytes), Some(Width::Bits32));
+            assert_eq!(
+                Request::parse(&bytes),
+                Ok(Request::Lock {
+                    mode: Mode::Pr,
+                    flags: Flags::NOQUEUE,
+                    name: b"name",
+                    change: Change::Replace(USER),
+                })
+            );
+        }
+        let mut bytes = lock32(0, 4);
+        bytes.extend(b"nam");
+        assert_eq!(Request::parse(&bytes), Err(EINVAL));
+    }
+
+    #[test]
+    fn a_32_bit_conversion_and_unlock_need_100_bytes() {
+        let mut bytes = lock32(4 | 8, 0);
+        assert_eq!(
+            Request::parse(&bytes),
+            Ok(Request::Convert {
+                id: 77,
+                mode: Some(Mode::Pr),
+                flags: Flags::CONVERT.with(Flags::VALBLK),
+                value: [9; VALUE_LEN],
+                change: Change::Replace(USER),
+            })
+        );
+        bytes[12] = command::UNLOCK;
+        put(&mut bytes, 20, &8u32.to_ne_bytes());
+        assert_eq!(
+            Request::parse(&bytes),
+            Ok(Request::Unlock {
+                id: 77,
+                flags: Flags::VALBLK,
+                value: [9; VALUE_LEN],
+                change: Change::Finish {
+                    cast_parameter: 102,
+                    lksb: 106,
+                },
+            })
+        );
+        bytes[12] = command::DEADLOCK;
+        assert_eq!(
+            Request::parse(&bytes),
+            Ok(Request::Deadlock {
+                id: 77,
+                flags: Flags::VALBLK,
+            })
+        );
+    }
+
+    #[test]
+    fn purging_says_whose() {
+        for (is64bit, size) in [(0, 100), (1, 104)] {
+            let mut bytes = request(command::PURGE, size);
+            bytes[13] = is64bit;
+            put(&mut bytes, 16, &1u32.to_ne_bytes());
+            put(&mut bytes, 20, &4711u32.to_ne_bytes());
+            assert_eq!(
+                Request::parse(&bytes),
+                Ok(Request::Purge {
+                    nodeid: 1,
+                    pid: 4711,
+                })
+            );
+            bytes.pop();
+            assert_eq!(Request::parse(&bytes), Err(EINVAL));
+        }
+    }
+
+    #[test]
+    fn orphans_are_asked_for_by_name_and_any_mode() {
+        let mut bytes = lock(b"name", 0x4000);
+        let adopt = |mode| {
+            Ok(Request::Adopt {
+                mode,
+                flags: Flags::ORPHAN,
+                name: &b"name"[..],
+                change: Change::Replace(USER),
+            })
+        };
+        assert_eq!(Request::parse(&bytes), adopt(Some(Mode::Pr)));
+        bytes[16] = 6;
+        assert_eq!(Request::parse(&bytes), adopt(None));
+        let conversion = lock(b"", 0x4000 | 4);
+        assert!(matches!(
+            Request::parse(&conversion),
+            Ok(Request::Convert { .. })
+        ));
+    }
+
+    #[test]
+    fn a_32_bit_record_has_narrow_addresses() {
+        let news = News::Completion {
+            status: Status::Cancelled,
+            flags: StatusFlags(5),
+            value: None,
+        };
+        let mut told = record(news);
+        // Nobody gave such an address; what is too wide is cut.
+        told.user.lksb |= 1 << 40;
+        let encoded = told.encode(Width::Bits32);
+        let words: Vec<u32> = (0..13).map(|n| word(encoded.bytes(), 4 * n)).collect();
+        assert_eq!(words[..4], [6, 0, 2, 52]);
+        assert_eq!(words[4..7], [103, 102, 106]);
+        assert_eq!(words[7..9], [-0x10001i32 as u32, 0x1234]);
+        assert_eq!(encoded.bytes()[36..], [&[5][..], &[0; 15]].concat());
+
+        let mode = Mode::Ex;
+        let pending = true;
+        let encoded = record(News::Blocking { mode, pending }).encode(Width::Bits32);
+        let words: Vec<u32> = (0..13).map(|n| word(encoded.bytes(), 4 * n)).collect();
+        assert_eq!(words[4..9], [105, 104, 106, -0x10003i32 as u32, 0x1234]);
+        assert_eq!(encoded.bytes()[44..], [5, 0, 0, 0, 0, 0, 0, 0]);
+    }
+
+    #[test]
+    fn a_32_bit_value_block_follows_at_52() {
+        let told = record(News::Completion {
+            status: Status::Granted,
+            flags: StatusFlags::default(),
+            value: Some([3; VALUE_LEN]),
+        });
+        let encoded = told.encode(Width::Bits32);
+        let bytes = encoded.bytes();
+        assert_eq!((bytes.len(), told.length(Width::Bits32)), (84, 84));
+        assert_eq!((word(bytes, 12), word(bytes, 48)), (84, 52));
+        assert_eq!(bytes[52..], [3; VALUE_LEN]);
     }
 
     #[test]

@@ -35,9 +35,9 @@ fn queue<O>(table: &LockTable<O>, first: Option<u32>) -> Vec<u32> {
     core::iter::successors(first, |at| List::<ByQueue>::next(&table.locks, *at)).collect()
 }
 
-fn owned<O>(table: &LockTable<O>, client: &Client<O>) -> Vec<u32> {
+fn owned<O>(table: &LockTable<O>, list: &List<ByOwner>) -> Vec<u32> {
     let next = |at: &u32| List::<ByOwner>::next(&table.locks, *at);
-    core::iter::successors(client.owned.first(), next).collect()
+    core::iter::successors(list.first(), next).collect()
 }
 
 fn used<T>(slab: &Slab<T>) -> Vec<u32> {
@@ -62,10 +62,18 @@ pub(crate) fn limit(ids: IdSpace) -> u32 {
     ids.limit()
 }
 
+/// The ticket that a lock has, unless it is an orphan.
+fn ticket_of(lock: &Lock) -> Option<Ticket> {
+    (lock.client != NONE).then_some(lock.ticket)
+}
+
 /// Where and how a lock stands, for those who hold its id.
-pub(crate) fn state_of<O: Owner>(table: &LockTable<O>, id: LockId) -> Option<(State, Ticket)> {
+pub(crate) fn state_of<O: Owner>(
+    table: &LockTable<O>,
+    id: LockId,
+) -> Option<(State, Option<Ticket>)> {
     let lock = &table.locks[table.find(id).ok()?];
-    Some((lock.state, lock.ticket))
+    Some((lock.state, ticket_of(lock)))
 }
 
 /// How many value blocks there are, of locks and of resources.
@@ -90,8 +98,8 @@ pub(crate) fn view<O: Owner>(table: &LockTable<O>, context: &impl Context) -> Ve
         let lock = &table.locks[index];
         LockView {
             number: context.number(lock.id),
-            client: context.client_of(lock.ticket),
-            user: context.user_of(lock.ticket),
+            client: ticket_of(lock).map(|ticket| context.client_of(ticket)),
+            user: ticket_of(lock).map(|ticket| context.user_of(ticket)),
             pid: lock.pid,
             flags: lock.flags.0,
             status: lock.status.0,
@@ -164,10 +172,20 @@ pub(crate) fn check<O: Owner>(table: &LockTable<O>, hash: impl Fn(&[u8]) -> u32)
 fn check_owners<O: Owner>(table: &LockTable<O>) {
     let mut count = 0;
     for index in used(&table.clients) {
-        for lock in owned(table, &table.clients[index]) {
+        for lock in owned(table, &table.clients[index].owned) {
             assert_eq!(table.locks[lock].client, index);
             count += 1;
         }
+    }
+    let mut youngest = None;
+    for lock in owned(table, &table.orphans) {
+        let lock = &table.locks[lock];
+        assert_eq!(lock.client, NONE);
+        assert!(lock.state != State::Waiting, "an orphan that waits");
+        let age = table.next_orphan.wrapping_sub(lock.ticket);
+        assert!(age > 0 && youngest.is_none_or(|before| age < before));
+        youngest = Some(age);
+        count += 1;
     }
     assert_eq!(table.locks.len(), count, "locks of nobody");
 }
@@ -287,6 +305,6 @@ fn is_indifferent(lock: &Lock, demand: Demand) -> bool {
         }
         _ => false,
     };
-    let silent = !lock.listens || harmless || repeated;
+    let silent = lock.client == NONE || !lock.listens || harmless || repeated;
     lock.told == Mode::Ex || lock.told == demand.level && silent
 }

@@ -85,7 +85,10 @@ pub(crate) enum Queue {
 
 #[derive(Clone, Debug)]
 struct Lock {
-    client: usize,
+    /// Nobody, if it is an orphan.
+    client: Option<usize>,
+    /// Rises with every lock that comes to somebody, or becomes an orphan.
+    since: u32,
     resource: usize,
     alive: bool,
     queue: Queue,
@@ -118,6 +121,8 @@ pub(crate) struct Model {
     locks: Vec<Lock>,
     /// Those that have gone too.
     resources: Vec<Resource>,
+    /// How often a lock came to somebody, or became an orphan.
+    moves: u32,
     pub(crate) records: Vec<Record>,
     /// How often each of the rare paths was taken.
     pub(crate) seen: BTreeMap<&'static str, u32>,
@@ -140,8 +145,10 @@ impl Model {
         }
         let resource = self.find_resource(name);
         let lock = self.locks.len();
+        self.moves += 1;
         self.locks.push(Lock {
-            client,
+            client: Some(client),
+            since: self.moves,
             resource,
             alive: true,
             queue: Queue::None,
@@ -211,43 +218,149 @@ impl Model {
     pub(crate) fn cancel(&mut self, lock: usize, flags: Flags, user: u32) -> Result {
         self.find(lock)?;
         set_unlock_args(flags)?;
+        self.locks[lock].user = user;
+        self.cancel_lock(lock, flags, ECANCEL);
+        Ok(())
+    }
+
+    /// `dlm_user_deadlock()`; unlike fs/dlm, of a granted lock nothing remembers it.
+    pub(crate) fn cancel_deadlocked(&mut self, lock: usize, flags: Flags) -> Result {
+        self.find(lock)?;
+        set_unlock_args(flags)?;
+        self.cancel_lock(lock, flags, EDEADLK);
+        Ok(())
+    }
+
+    fn cancel_lock(&mut self, lock: usize, flags: Flags, status: i32) {
+        let deadlocked = status == EDEADLK;
         let entry = &mut self.locks[lock];
-        entry.user = user;
         if entry.queue == Queue::Granted {
-            self.saw("nothing to cancel");
-            return Ok(());
+            return self.saw("nothing to cancel");
         }
         entry.flags = entry.flags.with(flags);
         entry.sbflags = 0;
         if entry.queue == Queue::Converting {
-            self.saw("conversion cancelled");
+            self.saw(if deadlocked {
+                "conversion in somebody's deadlock"
+            } else {
+                "conversion cancelled"
+            });
             self.revert_lock(lock);
-            self.queue_cast(lock, ECANCEL);
+            self.queue_cast(lock, status);
             self.grant_pending_locks(self.locks[lock].resource);
         } else {
-            self.saw("request cancelled");
+            self.saw(if deadlocked {
+                "request in somebody's deadlock"
+            } else {
+                "request cancelled"
+            });
             self.remove_lock(lock);
-            self.queue_cast(lock, ECANCEL);
+            self.queue_cast(lock, status);
             self.finish(lock);
         }
-        Ok(())
+    }
+
+    /// `dlm_user_adopt_orphan()`
+    pub(crate) fn adopt(
+        &mut self,
+        client: usize,
+        name: &[u8],
+        mode: Option<Mode>,
+        ask: &Ask,
+        user: u32,
+    ) -> Result<usize> {
+        let mut orphans = self.owned_by(None);
+        orphans.retain(|lock| {
+            let entry = &self.locks[*lock];
+            // Unlike fs/dlm, an orphan that somebody converts is none to adopt.
+            entry.queue == Queue::Granted && self.resources[entry.resource].name == name
+        });
+        let fitting = |lock: &&usize| self.locks[**lock].granted == mode;
+        let Some(lock) = orphans.iter().find(fitting).copied() else {
+            if orphans.is_empty() {
+                return Err(ENOENT);
+            }
+            self.saw("orphan in another mode");
+            return Err(EAGAIN);
+        };
+        self.saw("adopted");
+        self.moves += 1;
+        let entry = &mut self.locks[lock];
+        entry.client = Some(client);
+        entry.since = self.moves;
+        entry.user = user;
+        entry.flags = ask.flags;
+        entry.listens = ask.listens;
+        entry.pid = ask.pid;
+        Ok(lock)
+    }
+
+    /// `do_purge()`
+    pub(crate) fn purge(&mut self, pid: Option<u32>) {
+        for lock in self.owned_by(None) {
+            if pid.is_none_or(|pid| self.locks[lock].pid == pid) {
+                self.saw("purged");
+                self.unlock_proc_lock(lock);
+            } else {
+                self.saw("not purged");
+            }
+        }
+    }
+
+    /// `purge_proc_locks()`
+    pub(crate) fn purge_own(&mut self, client: usize) {
+        for lock in self.owned_by(Some(client)) {
+            self.unlock_proc_lock(lock);
+        }
     }
 
     /// `dlm_clear_proc_locks()`
     pub(crate) fn close(&mut self, client: usize) {
-        for lock in 0..self.locks.len() {
-            let entry = &mut self.locks[lock];
-            if !entry.alive || entry.client != client {
-                continue;
+        for lock in self.owned_by(Some(client)) {
+            if self.locks[lock].flags.any(Flags::PERSISTENT) {
+                self.orphan_proc_lock(lock);
+            } else {
+                self.unlock_proc_lock(lock);
             }
-            entry.flags = entry.flags.with(Flags::IVVALBLK);
-            self.records.push(Record::Gone {
-                client,
-                user: entry.user,
-            });
-            self.set_lvb_unlock(lock);
-            self.remove_lock(lock);
-            self.finish(lock);
+        }
+    }
+
+    /// In the order in which they came to him, or became orphans.
+    fn owned_by(&self, client: Option<usize>) -> Vec<usize> {
+        let mut owned = self.on_queue(|_| true);
+        owned.retain(|lock| self.locks[*lock].client == client);
+        owned.sort_by_key(|lock| self.locks[*lock].since);
+        owned
+    }
+
+    /// Unlike fs/dlm, which keeps it as an orphan, a request that was waiting is gone.
+    fn orphan_proc_lock(&mut self, lock: usize) {
+        self.record_gone(lock);
+        self.moves += 1;
+        let entry = &mut self.locks[lock];
+        entry.client = None;
+        entry.since = self.moves;
+        match entry.queue {
+            Queue::Granted => self.saw("orphaned"),
+            Queue::Converting => self.saw("orphaned while converting"),
+            _ => self.saw("orphaned while waiting"),
+        }
+        self.cancel_lock(lock, Flags::default(), ECANCEL);
+    }
+
+    fn unlock_proc_lock(&mut self, lock: usize) {
+        let entry = &mut self.locks[lock];
+        entry.flags = entry.flags.with(Flags::IVVALBLK);
+        self.record_gone(lock);
+        self.set_lvb_unlock(lock);
+        self.remove_lock(lock);
+        self.finish(lock);
+    }
+
+    fn record_gone(&mut self, lock: usize) {
+        let Lock { client, user, .. } = self.locks[lock];
+        if let Some(client) = client {
+            self.records.push(Record::Gone { client, user });
         }
     }
 
@@ -651,12 +764,15 @@ impl Model {
 
     fn queue_cast(&mut self, lock: usize, status: i32) {
         let entry = &mut self.locks[lock];
+        let Some(client) = entry.client else {
+            return self.saw("completion of an orphan");
+        };
         let copies = status == 0 && value_move(entry.last_cast_mode, entry.granted) != 0;
         entry.last_cast_mode = entry.granted;
         entry.last_cb = Heard::Completion;
         let last = status == EUNLOCK || status != 0 && entry.granted.is_none();
         self.records.push(Record::Completion {
-            client: entry.client,
+            client,
             lock: lock as u32,
             user: entry.user,
             status,
@@ -683,11 +799,14 @@ impl Model {
                 return self.saw("heard of more just before");
             }
         }
+        let Some(client) = entry.client else {
+            return self.saw("orphan in the way");
+        };
         let crosses = (entry.granted, mode) == (Some(Mode::Pr), Mode::Cw)
             || (entry.granted, mode) == (Some(Mode::Cw), Mode::Pr);
         entry.last_cb = Heard::Blocking(mode);
         self.records.push(Record::Blocking {
-            client: entry.client,
+            client,
             lock: lock as u32,
             user: entry.user,
             mode,
@@ -787,6 +906,15 @@ impl Model {
             .collect()
     }
 
+    /// The thread that asked for a lock.
+    pub(crate) fn pid_of(&self, lock: usize) -> Option<u32> {
+        self.locks.get(lock).map(|entry| entry.pid)
+    }
+
+    pub(crate) fn is_orphan(&self, lock: usize) -> bool {
+        self.locks[lock].client.is_none()
+    }
+
     pub(crate) fn view(&self) -> Vec<ResourceView> {
         let mut all: Vec<_> = self
             .resources
@@ -816,7 +944,7 @@ impl Model {
         LockView {
             number: lock as u32,
             client: entry.client,
-            user: entry.user,
+            user: entry.client.map(|_| entry.user),
             pid: entry.pid,
             flags: entry.flags.0,
             status: entry.sbflags,

@@ -91,6 +91,13 @@ impl Desk {
         self.readers.entry(client).or_default()
     }
 
+    /// What was opened is a lock that was granted before.
+    pub(crate) fn adopted(&mut self, ticket: Ticket) {
+        if let Some(open) = self.open.get_mut(&ticket) {
+            open.pending = None;
+        }
+    }
+
     fn issue(&mut self, open: Open) -> Ticket {
         self.next += 1;
         self.open.insert(self.next, open);

@@ -43,6 +43,8 @@ struct Taste {
     flags: usize,
     /// Conversions have flags that make the convert queue irregular.
     knots: bool,
+    /// How often clients leave.
+    leaving: u32,
     modes: [u32; Mode::COUNT],
 }
 
@@ -57,15 +59,23 @@ const CROSSING: [u32; Mode::COUNT] = [2, 0, 8, 8, 1, 1];
 fn taste() -> impl Strategy<Value = Taste> {
     let modes = select(&[ANY_MODE, SHARING, WRITING, CROSSING][..]);
     let conversions = select(&[2, 8, 16][..]);
-    (1..=NAMES, conversions, 0..=5usize, any::<bool>(), modes).prop_map(
-        |(names, conversions, flags, knots, modes)| Taste {
+    let leaving = select(&[1, 1, 8][..]);
+    (
+        1..=NAMES,
+        conversions,
+        0..=5usize,
+        any::<bool>(),
+        leaving,
+        modes,
+    )
+        .prop_map(|(names, conversions, flags, knots, leaving, modes)| Taste {
             names,
             conversions,
             flags,
             knots,
+            leaving,
             modes,
-        },
-    )
+        })
 }
 
 fn weighted<T: Clone + core::fmt::Debug + 'static>(choices: &[(u32, T)]) -> BoxedStrategy<T> {
@@ -91,6 +101,7 @@ fn request_flags(count: usize) -> BoxedStrategy<Flags> {
         count,
         &[
             (6, Flags::VALBLK),
+            (6, Flags::PERSISTENT),
             (3, Flags::NOORDER),
             (3, Flags::HEADQUE),
             (2, Flags::NOQUEUE),
@@ -114,6 +125,7 @@ fn conversion_flags(count: usize) -> BoxedStrategy<Flags> {
         count,
         &[
             (6, Flags::VALBLK),
+            (6, Flags::PERSISTENT),
             (8, Flags::NODLCKWT),
             (6, Flags::QUECVT),
             (4, Flags::HEADQUE),
@@ -139,6 +151,7 @@ fn knotting_flags(count: usize) -> BoxedStrategy<Flags> {
             (4, Flags::NODLCKWT.with(Flags::ALTPR).with(Flags::VALBLK)),
             (4, Flags::NODLCKWT.with(Flags::ALTCW).with(Flags::VALBLK)),
             (3, Flags::VALBLK),
+            (3, Flags::PERSISTENT),
             (3, Flags::ALTPR),
             (3, Flags::ALTCW),
             (2, Flags::CONVDEADLK),
@@ -174,6 +187,7 @@ fn pick(granted: u32, pending: u32) -> BoxedStrategy<Pick> {
     prop_oneof![
         granted => any::<u16>().prop_map(Pick::Granted),
         pending => any::<u16>().prop_map(Pick::Pending),
+        1 => any::<u16>().prop_map(Pick::Orphan),
         1 => any::<u16>().prop_map(Pick::Ever),
     ]
     .boxed()
@@ -213,6 +227,8 @@ fn op(taste: Taste) -> BoxedStrategy<Op> {
         conversion_flags
     };
     let none = || Just(Pick::Ever(0)).boxed();
+    let orphan = || any::<u16>().prop_map(Pick::Orphan).boxed();
+    let no_flags = || Just(Flags::default()).boxed();
     proptest::strategy::Union::new_weighted(vec![
         (60, of(Kind::Request, none(), request_flags(taste.flags))),
         (
@@ -221,7 +237,14 @@ fn op(taste: Taste) -> BoxedStrategy<Op> {
         ),
         (30, of(Kind::Unlock, pick(12, 6), unlock_flags())),
         (8, of(Kind::Cancel, pick(1, 8), cancel_flags())),
-        (1, of(Kind::Close, none(), Just(Flags::default()).boxed())),
+        (2, of(Kind::Deadlock, pick(1, 8), cancel_flags())),
+        (
+            2 * taste.leaving,
+            of(Kind::Adopt, none(), conversion_flags(taste.flags)),
+        ),
+        (1, of(Kind::Purge, orphan(), no_flags())),
+        (1, of(Kind::PurgeOwn, none(), no_flags())),
+        (taste.leaving, of(Kind::Close, none(), no_flags())),
     ])
     .boxed()
 }
@@ -332,13 +355,16 @@ proptest! {
 
 /// What a fixed set of programs must have come across.
 const RARE: &[&str] = &[
+    "adopted",
     "alternative at once",
     "alternative is the mode it has",
     "alternative later",
     "busy",
+    "completion of an orphan",
     "conversion by another walk",
     "conversion cancelled",
     "conversion in place",
+    "conversion in somebody's deadlock",
     "conversion out of turn",
     "converting told of NOQUEUE",
     "deadlock",
@@ -350,9 +376,17 @@ const RARE: &[&str] = &[
     "heard just before",
     "heard of more just before",
     "invalidated by unlock",
+    "not purged",
     "nothing to cancel",
+    "orphan in another mode",
+    "orphan in the way",
+    "orphaned",
+    "orphaned while converting",
+    "orphaned while waiting",
     "PR told of CW instead of PR",
+    "purged",
     "request cancelled",
+    "request in somebody's deadlock",
     "request out of turn",
     "told of itself",
     "told of less than before",

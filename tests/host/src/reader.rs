@@ -19,7 +19,8 @@ use crate::{
         Change,
         News,
         Record,
-        User, //
+        User,
+        Width, //
     },
 };
 use kernel::prelude::*;
@@ -87,7 +88,8 @@ impl Reader {
         let life = Life {
             number: self.locks,
             user: change.apply(User::default()),
-            pending: true,
+            // Nobody can tell before the first completion, and an adopted lock has none.
+            pending: false,
         };
         assert!(self.lives.insert(ticket, life).is_none());
         Ok(ticket)
@@ -169,10 +171,10 @@ impl Reader {
     /// Takes the first record out, and compares it. Returns whether there was one that fits.
     pub(crate) fn take(&mut self, room: usize) -> bool {
         assert_eq!(self.records.is_empty(), self.untold.is_empty());
-        let taken = self.records.take(room);
+        let taken = self.records.take(room, Width::Bits64);
         let record = taken.as_ref().map(|taken| Some(taken.as_ref()?.record));
         let expected = match self.untold.front() {
-            Some(note) if note.record.length() > room => Err(EINVAL),
+            Some(note) if note.record.length(Width::Bits64) > room => Err(EINVAL),
             note => Ok(note.map(|note| note.record)),
         };
         assert_eq!(record, expected.as_ref().copied());
@@ -238,10 +240,7 @@ mod tests {
             StatusFlags,
             VALUE_LEN, //
         },
-        wire::{
-            RECORD_MAX,
-            RECORD_MIN, //
-        },
+        wire::record_min,
     };
     use kernel::alloc::fail_after;
     use proptest::{
@@ -295,7 +294,7 @@ mod tests {
                 .prop_map(|(last, value)| Step::Complete { last, value }),
             9 => select(&Mode::ALL[1..]).prop_map(Step::Block),
             1 => Just(Step::Close),
-            9 => select(&[RECORD_MAX, RECORD_MAX, RECORD_MIN][..]).prop_map(Step::Take),
+            9 => select(vec![usize::MAX, usize::MAX, record_min(Width::Bits64)]).prop_map(Step::Take),
             7 => Just(Step::Told),
             2 => Just(Step::Untold),
         ];

@@ -7,6 +7,7 @@ use crate::{
     lock_table::{
         inspect,
         Ask,
+        Fate,
         IdSpace,
         LockId,
         LockTable, //
@@ -45,6 +46,7 @@ use std::{
 pub(crate) enum Pick {
     Granted(u16),
     Pending(u16),
+    Orphan(u16),
     Ever(u16),
     /// The one that the operation of this tag asked for.
     Of(usize),
@@ -56,6 +58,11 @@ pub(crate) enum Kind {
     Convert,
     Unlock,
     Cancel,
+    Deadlock,
+    Adopt,
+    /// Of those with the pid of a lock, or of all.
+    Purge,
+    PurgeOwn,
     Close,
 }
 
@@ -92,6 +99,10 @@ impl fmt::Debug for Op {
             Kind::Convert => write!(f, "Convert {lock:?} to {mode:?}, value {value}")?,
             Kind::Unlock => write!(f, "Unlock {lock:?}, value {value}")?,
             Kind::Cancel => write!(f, "Cancel {lock:?}")?,
+            Kind::Deadlock => write!(f, "Deadlock {lock:?}")?,
+            Kind::Adopt => write!(f, "Adopt by {client} of {name}: {mode:?}")?,
+            Kind::Purge => write!(f, "Purge {lock:?}, value {value}")?,
+            Kind::PurgeOwn => write!(f, "Purge own of {client}")?,
             Kind::Close => write!(f, "Close {client}")?,
         }
         write!(
@@ -194,7 +205,11 @@ impl Twin {
         self.trace.push(Op { lock, ..*op });
         let result = self.apply_to_table(op, id);
         let expected = self.apply_to_model(op, id);
-        if let (Ok(Some(id)), Ok(Some(number))) = (result, expected) {
+        if let (Kind::Adopt, Ok(Some(id))) = (op.kind, result) {
+            let state = inspect::state_of(&self.table, id);
+            let ticket = state.and_then(|(_, ticket)| ticket).unwrap();
+            self.desk.borrow_mut().adopted(ticket);
+        } else if let (Ok(Some(id)), Ok(Some(number))) = (result, expected) {
             self.numbers.insert(id, number);
             self.ids.push(id);
             self.tags.push(op.tag);
@@ -206,13 +221,16 @@ impl Twin {
         desk.reader(op.client).read_some(op.value);
     }
 
-    /// Closes all clients: nothing must be left.
+    /// Closes all clients and purges the orphans: nothing must be left.
     pub(crate) fn finish(&mut self) {
         for client in 0..CLIENTS {
             self.close(client);
             self.model.close(client);
             self.compare();
         }
+        self.purge(None);
+        self.model.purge(None);
+        self.compare();
         assert!(self.table.is_empty());
         assert_eq!(inspect::values(&self.table), 0);
         assert!(self.desk.borrow().open.is_empty());
@@ -234,11 +252,15 @@ impl Twin {
         let desk = self.desk.borrow();
         assert!(desk.faults.is_empty(), "{:?}", desk.faults);
         let alive = self.model.on_queue(|_| true);
-        assert_eq!(desk.open.len(), alive.len(), "tickets");
+        let mut tickets = 0;
         for lock in alive {
             let (state, ticket) = inspect::state_of(&self.table, self.ids[lock]).unwrap();
-            assert_eq!(desk.is_pending(ticket), state != inspect::State::Granted);
+            if let Some(ticket) = ticket {
+                assert_eq!(desk.is_pending(ticket), state != inspect::State::Granted);
+                tickets += 1;
+            }
         }
+        assert_eq!(desk.open.len(), tickets, "tickets");
     }
 
     /// The view of a table that is consistent.
@@ -269,6 +291,11 @@ impl Twin {
                 self.model
                     .on_queue(|q| matches!(q, Queue::Waiting | Queue::Converting)),
             ),
+            Pick::Orphan(number) => {
+                let mut orphans = self.model.on_queue(|_| true);
+                orphans.retain(|lock| self.model.is_orphan(*lock));
+                (number, orphans)
+            }
             Pick::Ever(number) => (number, (0..self.ids.len()).collect()),
             Pick::Of(tag) => {
                 let number = self.tags.iter().position(|other| *other == tag);
@@ -286,8 +313,14 @@ impl Twin {
             mode: op.mode,
             flags: op.flags,
             listens: op.listens,
-            pid: self.steps,
+            pid: self.steps / 4,
         }
+    }
+
+    /// Whose orphans are purged.
+    fn victim(&self, op: &Op, id: LockId) -> Option<u32> {
+        let lock = self.numbers.get(&id)?;
+        self.model.pid_of(*lock).filter(|_| op.value % 4 > 0)
     }
 
     fn apply_to_model(&mut self, op: &Op, id: LockId) -> Result<Option<usize>> {
@@ -301,6 +334,14 @@ impl Twin {
             Kind::Convert => self.model.convert(lock, &ask, &value, user)?,
             Kind::Unlock => self.model.unlock(lock, op.flags, &value, user)?,
             Kind::Cancel => self.model.cancel(lock, op.flags, user)?,
+            Kind::Deadlock => self.model.cancel_deadlocked(lock, op.flags)?,
+            Kind::Adopt => {
+                let (name, mode) = (name(op.name), Some(op.mode));
+                let lock = self.model.adopt(op.client, &name, mode, &ask, user);
+                return lock.map(Some);
+            }
+            Kind::Purge => self.model.purge(self.victim(op, id)),
+            Kind::PurgeOwn => self.model.purge_own(op.client),
             Kind::Close => self.model.close(op.client),
         }
         Ok(None)
@@ -349,6 +390,18 @@ impl Twin {
             Kind::Convert => self.table.convert(id, &ask, &value, &user)?,
             Kind::Unlock => self.table.unlock(id, op.flags, &value, &user)?,
             Kind::Cancel => self.table.cancel(id, op.flags, &user)?,
+            Kind::Deadlock => self.table.cancel_deadlocked(id, op.flags)?,
+            Kind::Adopt => {
+                let (client, name) = (self.clients[op.client], name(op.name));
+                let (hash, mode) = (hash(&name), Some(op.mode));
+                let id = self.table.adopt(client, hash, &name, mode, &ask, &user);
+                return id.map(Some);
+            }
+            Kind::Purge => self.purge(self.victim(op, id)),
+            Kind::PurgeOwn => {
+                let client = self.clients[op.client];
+                while self.table.release(client, Fate::Freed, 3) {}
+            }
             Kind::Close => self.close(op.client),
         }
         Ok(None)
@@ -357,11 +410,16 @@ impl Twin {
     /// Closes a client, a few locks at a time, and makes room for the next.
     fn close(&mut self, number: usize) {
         let client = self.clients[number];
-        while self.table.release(client, 3) {}
+        while self.table.release(client, Fate::Orphaned, 3) {}
         assert!(self.table.remove_client(client).is_some());
         fail_after(None);
         self.desk.borrow_mut().reader(number).read_all();
         self.clients[number] = self.new_client(number);
+    }
+
+    /// Purges orphans, a few at a time.
+    fn purge(&mut self, pid: Option<u32>) {
+        while self.table.purge(pid, 3) {}
     }
 
     fn new_client(&mut self, number: usize) -> u32 {

@@ -40,9 +40,10 @@ pub(crate) enum Heard {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct LockView {
     pub(crate) number: u32,
-    pub(crate) client: usize,
-    /// Which operation's user arguments it has.
-    pub(crate) user: u32,
+    /// Nobody, if it is an orphan.
+    pub(crate) client: Option<usize>,
+    /// Which operation's user arguments it has, unless it is an orphan.
+    pub(crate) user: Option<u32>,
     pub(crate) pid: u32,
     pub(crate) flags: u32,
     pub(crate) status: u8,
