@@ -139,13 +139,13 @@ static int any_id(struct storm *s)
 	return any(s) | 1U << 31;
 }
 
-/* Few flags at a time, or most requests would be refused. No lock is to survive its owner. */
+/* Few flags at a time, or most requests would be refused. */
 static uint32_t any_flags(struct storm *s)
 {
-	uint32_t unwanted = DLM_LKF_PERSISTENT;
+	uint32_t unwanted = 0;
 
-	if (reference())	/* it WARNs of the one and forgets locks with the other */
-		unwanted |= DLM_LKF_QUECVT | DLM_LKF_FORCEUNLOCK;
+	if (reference())	/* it WARNs of the one and forgets locks with the others */
+		unwanted |= DLM_LKF_QUECVT | DLM_LKF_FORCEUNLOCK | DLM_LKF_PERSISTENT;
 	return any(s) & any(s) & any(s) & any(s) & ~unwanted;
 }
 
@@ -183,9 +183,11 @@ static struct request nearly_good(struct storm *s)
 		break;
 	case 7:
 		do
-			r.req.cmd = any(s);
-		while (r.req.cmd == DLM_USER_LOCK || r.req.cmd == DLM_USER_UNLOCK ||
-		       r.req.cmd == DLM_USER_PURGE);
+			r.req.cmd = below(s, 4) ? any(s) : DLM_USER_DEADLOCK;
+		while (r.req.cmd == DLM_USER_LOCK || r.req.cmd == DLM_USER_UNLOCK);
+		if (r.req.cmd == DLM_USER_PURGE || !below(s, 1000))
+			return purge_request(below(s, reference() ? 2 : 3),
+					     below(s, 2) ? gettid() : (int)any(s));
 		break;
 	}
 	return r;
@@ -269,6 +271,7 @@ TEST_F_TIMEOUT(badinput, random_requests, 120)
 	CONVERT(self->other, bystander, NL, 0, "granted");
 	UNLOCK(self->other, bystander);
 	close(self->fd);
+	ASSERT_EQ(0, purge(self->other, 0));
 	close(self->other);
 	ASSERT_EQ(0, remove_lockspace(self->ls.control, self->ls.minor, 0));
 }

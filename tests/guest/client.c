@@ -72,6 +72,24 @@ struct request unlock_request(int id, uint32_t flags)
 	return r;
 }
 
+/* The same but for the command. */
+struct request deadlock_request(int id, uint32_t flags)
+{
+	struct request r = unlock_request(id, flags);
+
+	r.req.cmd = DLM_USER_DEADLOCK;
+	return r;
+}
+
+struct request purge_request(int nodeid, int pid)
+{
+	struct request r = new_request(DLM_USER_PURGE);
+
+	r.req.i.purge.nodeid = nodeid;
+	r.req.i.purge.pid = pid;
+	return r;
+}
+
 struct request lockspace_request(int command, const char *name, int minor, uint32_t flags)
 {
 	struct request r = new_request(command);
@@ -110,6 +128,21 @@ int convert(int fd, int id, int mode, uint32_t flags)
 int unlock(int fd, int id, uint32_t flags)
 {
 	return submit(fd, unlock_request(id, flags));
+}
+
+int deadlock(int fd, int id, uint32_t flags)
+{
+	return submit(fd, deadlock_request(id, flags));
+}
+
+int adopt(int fd, int mode, uint32_t flags, const char *name)
+{
+	return lock(fd, mode, flags | DLM_LKF_ORPHAN, name);
+}
+
+int purge(int fd, int pid)
+{
+	return submit(fd, purge_request(0, pid));
 }
 
 int create_lockspace(int control, const char *name, uint32_t flags)

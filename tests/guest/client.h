@@ -51,6 +51,8 @@ struct request {
 struct request lock_request(int mode, uint32_t flags, const char *name);
 struct request convert_request(int id, int mode, uint32_t flags);
 struct request unlock_request(int id, uint32_t flags);
+struct request deadlock_request(int id, uint32_t flags);
+struct request purge_request(int nodeid, int pid);
 struct request lockspace_request(int command, const char *name, int minor, uint32_t flags);
 struct request with_value(struct request request, const char *value);
 
@@ -59,6 +61,9 @@ int submit(int fd, struct request request);
 int lock(int fd, int mode, uint32_t flags, const char *name);
 int convert(int fd, int id, int mode, uint32_t flags);
 int unlock(int fd, int id, uint32_t flags);
+int deadlock(int fd, int id, uint32_t flags);
+int adopt(int fd, int mode, uint32_t flags, const char *name);
+int purge(int fd, int pid);
 int create_lockspace(int control, const char *name, uint32_t flags);
 int remove_lockspace(int control, int minor, uint32_t flags);
 

@@ -255,6 +255,50 @@ TEST_F(libdlm, poll_and_dispatch)
 	ASSERT_EQ(0, dlm_dispatch(p.fd));
 }
 
+/* A lock that outlives its user, found again, left again and purged. */
+TEST_F(libdlm, orphan_adopt_purge)
+{
+	uint32_t id;
+
+	LOCK(&self->two, self->b, LKM_EXMODE, LKF_PERSISTENT, "r", 0);
+	id = self->b->lksb.sb_lkid;
+	ASSERT_EQ(0, dlm_close_lockspace(self->two.ls));
+	self->two.ls = dlm_open_lockspace(self->name);
+	if (variant->threaded)
+		ASSERT_EQ(0, dlm_ls_pthread_init(self->two.ls));
+	LOCK(&self->one, self->a, LKM_CRMODE, LKF_NOQUEUE, "r", EAGAIN);
+
+	ASSERT_EQ(-1, ask(&self->two, self->b, LKM_PRMODE, LKF_ORPHAN, "r"));
+	ASSERT_EQ(EAGAIN, errno);
+	ASSERT_EQ(-1, ask(&self->two, self->b, LKM_PRMODE, LKF_ORPHAN, "s"));
+	ASSERT_EQ(ENOENT, errno);
+	ASSERT_EQ(0, ask(&self->two, self->b, LKM_EXMODE, LKF_ORPHAN, "r"));
+	ASSERT_EQ(id, self->b->lksb.sb_lkid);
+	LOCK(&self->two, self->b, LKM_PRMODE, LKF_CONVERT | LKF_PERSISTENT, "", 0);
+
+	ASSERT_EQ(0, dlm_close_lockspace(self->two.ls));
+	self->two.ls = dlm_open_lockspace(self->name);
+	LOCK(&self->one, self->a, LKM_EXMODE, LKF_NOQUEUE, "r", EAGAIN);
+	ASSERT_EQ(0, dlm_ls_purge(self->one.ls, 0, 0));
+	LOCK(&self->one, self->a, LKM_EXMODE, LKF_NOQUEUE, "r", 0);
+	ASSERT_EQ(0, dlm_ls_purge(self->one.ls, 0, gettid()));
+	LOCK(&self->one, self->b, LKM_EXMODE, LKF_NOQUEUE, "r", 0);
+}
+
+TEST_F(libdlm, deadlock_cancel)
+{
+	LOCK(&self->one, self->a, LKM_PRMODE, 0, "r", 0);
+	ASSERT_EQ(0, ask(&self->two, self->b, LKM_EXMODE, 0, "r"));
+	ASSERT_EQ(0, dlm_ls_deadlock_cancel(self->one.ls, self->b->lksb.sb_lkid, 0));
+	COMPLETES(&self->two, self->b, EDEADLK);
+
+	LOCK(&self->two, self->b, LKM_PRMODE, 0, "r", 0);
+	ASSERT_EQ(0, ask(&self->two, self->b, LKM_EXMODE, LKF_CONVERT, ""));
+	ASSERT_EQ(0, dlm_ls_deadlock_cancel(self->one.ls, self->b->lksb.sb_lkid, 0));
+	COMPLETES(&self->two, self->b, EDEADLK);
+	UNLOCK(&self->two, self->b, 0, EUNLOCK);
+}
+
 /* ---- Synchronous calls ------------------------------------------------------------------- */
 
 /*

@@ -344,7 +344,6 @@ TEST_F(gone, not_even_after_the_next_lock)
 
 LOCKSPACE_FIXTURE(ignored)
 FIXTURE_VARIANT(ignored) { uint32_t flag; };
-FIXTURE_VARIANT_ADD(ignored, persistent) { DLM_LKF_PERSISTENT };
 FIXTURE_VARIANT_ADD(ignored, nodlckblk) { DLM_LKF_NODLCKBLK };
 FIXTURE_VARIANT_ADD(ignored, nodlckwt) { DLM_LKF_NODLCKWT };
 FIXTURE_VARIANT_ADD(ignored, forceunlock) { DLM_LKF_FORCEUNLOCK };
