@@ -276,6 +276,40 @@ TEST_F_TIMEOUT(badinput, random_requests, 120)
 	ASSERT_EQ(0, remove_lockspace(self->ls.control, self->ls.minor, 0));
 }
 
+/* What a 32-bit program might send: the header is good, the rest is random. */
+TEST_F(badinput, random_narrow_requests)
+{
+	static const char far_away[] = "a name that no random request comes upon";
+	struct storm s = { .state = 2 };
+	int bystander, granted = 0;
+
+	SKIP_ON_REFERENCE("reads beyond the request");
+	bystander = HOLD(self->other, EX, WITH_BAST, far_away);
+	for (int i = 0; i < STORM; i++) {
+		struct request r = lock_request(NL, 0, "");
+		char record[LARGEST];
+		int result;
+
+		scribble(&s, &r.req.i, sizeof(r.bytes) - offsetof(struct dlm_write_request, i));
+		r.req.is64bit = 0;
+		r.req.cmd = below(&s, 2) ? DLM_USER_LOCK : below(&s, DLM_USER_DEADLOCK + 2);
+		r.req.i.lock.mode %= MODES + 1;
+		r.req.i.lock.namelen = below(&s, 3);
+		r.req.i.lock.flags = any_flags(&s) & ~DLM_LKF_CONVERT;
+		r.size = below(&s, 2 * LARGEST / 3);
+		result = submit(self->fd, r);
+		granted += result > 0;
+		ASSERT_TRUE(documented(&r, result))
+			TH_LOG("request %d, command %d, %zu bytes: %d", i, r.req.cmd, r.size, result);
+		while (read(self->fd, record, sizeof(record)) > 0)
+			;
+		ASSERT_EQ(EAGAIN, errno);
+	}
+	ASSERT_GT(granted, STORM / 100);
+	ASSERT_HEAR(self->other, bystander, "nothing");
+	ASSERT_TAKEN(self->other, far_away, CR);
+}
+
 /* The control device refuses all of it: there is no locking there. */
 TEST_F(badinput, random_requests_on_the_control_device)
 {
