@@ -6,6 +6,7 @@ use crate::{
     lock_table::{
         inspect,
         Ask,
+        Fate,
         IdSpace,
         LockId,
         LockTable, //
@@ -597,4 +598,39 @@ fn ids_of_other_shards_are_refused() {
         assert_eq!(bench.table.unlock(other, NO, &NEW, &0), Err(ENOENT));
     }
     bench.unlock('a', NO).unwrap();
+}
+
+#[test]
+fn what_outlives_its_client_can_be_adopted_once() {
+    let mut bench = Bench::new();
+    let ask = Bench::ask(Pr, Flags::PERSISTENT);
+    bench.request_name(b"n", Pr, Flags::PERSISTENT).unwrap();
+    bench.request_name(b"n", Pr, Flags::PERSISTENT).unwrap();
+    bench.request_name(b"n", Pr, NO).unwrap();
+    assert!(bench.table.release(bench.client, Fate::Orphaned, 2));
+    assert!(!bench.table.release(bench.client, Fate::Orphaned, 2));
+    let client = bench.client;
+    let mut adopt = |name: &[u8], mode| bench.table.adopt(client, 7, name, mode, &ask, &0);
+    assert_eq!(adopt(b"m", Some(Pr)), Err(ENOENT));
+    assert_eq!(adopt(b"n", Some(Nl)), Err(EAGAIN));
+    // A number that is no mode.
+    assert_eq!(adopt(b"n", None), Err(EAGAIN));
+    assert_eq!(adopt(b"n", Some(Pr)), Ok(bench.ids[0]));
+    assert_eq!(adopt(b"n", Some(Pr)), Ok(bench.ids[1]));
+    assert_eq!(adopt(b"n", Some(Pr)), Err(ENOENT));
+}
+
+#[test]
+fn a_purge_stops_at_its_budget() {
+    let mut bench = Bench::new();
+    for _ in 0..5 {
+        bench.request_name(b"n", Pr, Flags::PERSISTENT).unwrap();
+    }
+    while bench.table.release(bench.client, Fate::Orphaned, 2) {}
+    assert!(!bench.table.purge(Some(2), 2));
+    assert!(bench.table.purge(Some(1), 2));
+    assert!(bench.table.purge(None, 2));
+    assert!(!bench.table.is_empty());
+    assert!(!bench.table.purge(None, 2));
+    assert!(bench.table.is_empty());
 }
