@@ -28,6 +28,7 @@ use crate::{
     kernel_edge::{
         data,
         is_administrator,
+        is_exported,
         is_nonblocking,
         promise_nowait,
         Device,
@@ -93,6 +94,7 @@ struct DlmDevice {
 impl kernel::InPlaceModule for DlmDevice {
     fn init(_module: &'static ThisModule) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
+            _: { check_alone()? },
             _control <- Registration::new(device_name(&[b"dlm-control"])?, Registry::new()?),
             _monitor <- Registration::new(device_name(&[b"dlm-monitor"])?, ()),
             _: {
@@ -102,6 +104,15 @@ impl kernel::InPlaceModule for DlmDevice {
             },
         })
     }
+}
+
+/// `EEXIST` if the kernel's own DLM is there: its devices have the names of ours.
+fn check_alone() -> Result {
+    if is_exported(c"dlm_new_lockspace") {
+        pr_err!("the kernel's own dlm is loaded and has these devices already: unload it first\n");
+        return Err(EEXIST);
+    }
+    Ok(())
 }
 
 /// A device's name, byte by byte: lockspaces need not be named in ASCII.

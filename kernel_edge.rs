@@ -179,6 +179,17 @@ pub(crate) fn is_administrator() -> bool {
     unsafe { bindings::capable(bindings::CAP_SYS_ADMIN as kernel::ffi::c_int) }
 }
 
+/// Whether the kernel, or a module that is loaded, exports this symbol.
+pub(crate) fn is_exported(symbol: &CStr) -> bool {
+    // SAFETY: The name is a valid string.
+    let found = !unsafe { bindings::__symbol_get(symbol.as_char_ptr()) }.is_null();
+    if found {
+        // SAFETY: As above; this gives back the reference that was just taken.
+        unsafe { bindings::__symbol_put(symbol.as_char_ptr()) };
+    }
+    found
+}
+
 /// Hashes names in a way that nobody outside can predict (the kernel's hsiphash).
 pub(crate) struct Hasher(bindings::hsiphash_key_t);
 
