@@ -12,7 +12,8 @@ use crate::terms::{
     StatusFlags,
     Value,
     IN_PROGRESS,
-    NAME_MAX, //
+    NAME_MAX,
+    VALUE_LEN, //
 };
 use core::mem::size_of;
 use kernel::prelude::*;
@@ -239,8 +240,6 @@ const _: () = {
     assert!(size_of::<Header>() + size_of::<LockParams>() == 120);
     assert!(core::mem::offset_of!(LockParams, lvb) + size_of::<Header>() == 88);
     assert!(size_of::<RawResult>() == 72);
-    assert!(size_of::<RawRecord>() == 104);
-    assert!(size_of::<RawRecord32>() == 84);
     assert!(core::mem::offset_of!(RawResult, sb_status) == 40);
     assert!(core::mem::offset_of!(RawResult, bast_mode) == 64);
 };
@@ -537,39 +536,14 @@ pub(crate) struct Record {
 }
 
 /// A record as a program reads it: the result, and the value block if there is one.
-#[derive(Clone, Copy, IntoBytes, Immutable)]
-#[repr(C)]
-struct RawRecord {
-    result: RawResult,
-    value: Value,
-}
-
-/// The same for a 32-bit program.
-#[derive(Clone, Copy, IntoBytes, Immutable)]
-#[repr(C)]
-struct RawRecord32 {
-    result: RawResult32,
-    value: Value,
-}
-
-/// The bytes of a record.
 pub(crate) struct Encoded {
-    raw: EncodedFor,
+    bytes: [u8; RECORD_MIN + VALUE_LEN],
     length: usize,
-}
-
-enum EncodedFor {
-    Bits32(RawRecord32),
-    Bits64(RawRecord),
 }
 
 impl Encoded {
     pub(crate) fn bytes(&self) -> &[u8] {
-        let bytes = match &self.raw {
-            EncodedFor::Bits32(raw) => raw.as_bytes(),
-            EncodedFor::Bits64(raw) => raw.as_bytes(),
-        };
-        bytes.get(..self.length).unwrap_or_default()
+        self.bytes.get(..self.length).unwrap_or_default()
     }
 }
 
@@ -596,16 +570,18 @@ impl Record {
 
     pub(crate) fn encode(&self, width: Width) -> Encoded {
         let length = self.length(width);
-        let value = self.value().copied().unwrap_or_default();
+        let mut bytes = [0; RECORD_MIN + VALUE_LEN];
         let result = self.result(length);
-        let raw = match width {
-            Width::Bits64 => EncodedFor::Bits64(RawRecord { result, value }),
-            Width::Bits32 => EncodedFor::Bits32(RawRecord32 {
-                result: result.narrow(),
-                value,
-            }),
+        // All of it fits: the array has the length of the longest.
+        let written = match width {
+            Width::Bits64 => result.write_to_prefix(&mut bytes).is_ok(),
+            Width::Bits32 => result.narrow().write_to_prefix(&mut bytes).is_ok(),
         };
-        Encoded { raw, length }
+        let place = bytes.get_mut(record_min(width)..length);
+        if let (true, Some(value), Some(place)) = (written, self.value(), place) {
+            place.copy_from_slice(value);
+        }
+        Encoded { bytes, length }
     }
 
     fn result(&self, length: usize) -> RawResult {
@@ -650,7 +626,6 @@ impl Record {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::terms::VALUE_LEN;
 
     /// A request of `size` bytes with a sound header.
     fn request(command: u8, size: usize) -> Vec<u8> {
