@@ -738,7 +738,7 @@ impl<O: Owner> LockTable<O> {
         change: &O::Change,
     ) -> Result<u32> {
         let wants_value = ask.flags.any(Flags::VALBLK);
-        let value = self.new_buffer(wants_value)?;
+        let value = self.values.room(wants_value)?;
         let owner = &self.clients[client].owner;
         let inserted = owner.open(change, wants_value).and_then(|ticket| {
             let lock = Lock::new(resource, client, ticket, value, ask);
@@ -757,14 +757,6 @@ impl<O: Owner> LockTable<O> {
             }
         }
         inserted
-    }
-
-    fn new_buffer(&mut self, wanted: bool) -> Result<u32> {
-        if wanted {
-            self.values.insert(Value::default(), NONE)
-        } else {
-            Ok(NONE)
-        }
     }
 
     fn free(&mut self, lock: u32) {
@@ -799,7 +791,7 @@ impl<O: Owner> LockTable<O> {
     ) -> Result {
         let has_buffer = self.locks[lock].value != NONE;
         let wants_buffer = ask.flags.any(Flags::VALBLK);
-        let buffer = self.new_buffer(wants_buffer && !has_buffer)?;
+        let buffer = self.values.room(wants_buffer && !has_buffer)?;
         if let Err(error) = self.change(lock, change, occasion, has_buffer || wants_buffer) {
             self.values.remove(buffer);
             return Err(error);

@@ -264,7 +264,7 @@ impl Records {
 
     /// A new slot, with room for a value block if `value`.
     fn add(&mut self, user: User, value: bool) -> Result<u32> {
-        let room = self.add_value(value)?;
+        let room = self.values.room(value)?;
         let mut slot = Slot::new(user);
         slot.value = room;
         let inserted = self.slots.insert(slot, SLOT_LIMIT);
@@ -274,14 +274,6 @@ impl Records {
         inserted
     }
 
-    fn add_value(&mut self, wanted: bool) -> Result<u32> {
-        if wanted {
-            self.values.insert(Value::default(), NONE)
-        } else {
-            Ok(NONE)
-        }
-    }
-
     /// The slot for a lock's next operation: the same, unless something untold stands in it.
     fn renew(&mut self, ticket: u32, user: User, value: bool) -> Result<u32> {
         let slot = &self.slots[ticket];
@@ -289,7 +281,7 @@ impl Records {
             return self.add(user, value);
         }
         if value && slot.value == NONE {
-            self.slots[ticket].value = self.add_value(true)?;
+            self.slots[ticket].value = self.values.room(true)?;
         }
         Ok(ticket)
     }

@@ -288,6 +288,17 @@ impl<T> Slab<T> {
     }
 }
 
+impl<T: Default> Slab<T> {
+    /// A slot for something that comes later, if it is `wanted`; else none.
+    pub(crate) fn room(&mut self, wanted: bool) -> Result<u32> {
+        if wanted {
+            self.insert(T::default(), NONE)
+        } else {
+            Ok(NONE)
+        }
+    }
+}
+
 impl<T> Index<u32> for Slab<T> {
     type Output = T;
 

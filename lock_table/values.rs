@@ -24,7 +24,7 @@ impl<O: Owner> LockTable<O> {
     /// the request fails or never writes, does no harm: nobody reads it.
     pub(super) fn prepare_value(&mut self, resource: u32) -> Result {
         if self.resources[resource].value == NONE {
-            let room = self.values.insert(Value::default(), NONE)?;
+            let room = self.values.room(true)?;
             self.resources[resource].value = room;
         }
         Ok(())

@@ -56,15 +56,7 @@ TEST_F(closing, frees_everything_at_once)
 	waiter[1] = WAIT(self->fd, PR, 0, "s");
 	waiter[2] = WAIT(self->fd, PR, 0, "s");
 	close(self->other);
-	for (int i = 0; i < 3; i++) {
-		struct record record;
-		int n = read_record(self->fd, &record);
-		int id = record.result.lksb.sb_lkid;
-
-		ASSERT_STREQ("granted", describe(&record, n, id));
-		ASSERT_TRUE(id == waiter[0] || id == waiter[1] || id == waiter[2]);
-	}
-	ASSERT_HEAR(self->fd, 0, "nothing");
+	ASSERT_GRANTED(self->fd, waiter, 3);
 }
 
 /* The ids are gone for everybody. */

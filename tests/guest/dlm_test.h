@@ -25,6 +25,23 @@
 #define EXPECT_HEAR(fd, id, words)	EXPECT_STREQ(words, hear(fd, id))
 #define ASSERT_AWAIT(fd, id, words)	ASSERT_STREQ(words, await(fd, id))
 
+/* Hear that each of these is granted, in whatever order, and nothing else. */
+#define ASSERT_GRANTED(fd, ids, count) \
+do { \
+	for (int _left = (count); _left; _left--) { \
+		struct record _record; \
+		int _n = read_record(fd, &_record), _at = 0; \
+		int _id = _record.result.lksb.sb_lkid; \
+\
+		ASSERT_STREQ("granted", describe(&_record, _n, _id)); \
+		while (_at < (count) && (ids)[_at] != _id) \
+			_at++; \
+		ASSERT_LT(_at, (count)); \
+		(ids)[_at] = 0; \
+	} \
+	ASSERT_HEAR(fd, 0, "nothing"); \
+} while (0)
+
 /* Ask and hear. LOCK is the id. */
 #define LOCK(fd, mode, flags, name, words) \
 ({ \

@@ -561,15 +561,7 @@ TEST_F(orphans, purge_of_the_descriptor)
 
 	ASSERT_EQ(0, purge(self->other, gettid()));
 	ASSERT_HEAR(self->other, 0, "nothing");
-	for (int i = 0; i < 3; i++) {
-		struct record record;
-		int n = read_record(self->fd, &record);
-		int id = record.result.lksb.sb_lkid;
-
-		ASSERT_STREQ("granted", describe(&record, n, id));
-		ASSERT_TRUE(id == waiter[0] || id == waiter[1] || id == waiter[2]);
-	}
-	ASSERT_HEAR(self->fd, 0, "nothing");
+	ASSERT_GRANTED(self->fd, waiter, 3);
 	ASSERT_TAKEN(self->fd, "orphan", CR);
 	ASSERT_TAKEN(self->other, "another's", CR);
 
