@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * bench CASE ROUNDS [SIZE...] - measure a case, some rounds at each size. Prints lines of
+ * CASE[.METRIC], size and value, separated by tabs; times are in nanoseconds, which are instructions
+ * where guest time counts those. BENCH_BARE=1 in the environment: on the device that does nothing.
+ *
+ * bench control - see whether the clock tells the truth: a loop of known length must take as many
+ * nanoseconds as it has instructions, within 1 %.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <sys/resource.h>
+#include "bench.h"
+
+bool bare;
+
+static struct lockspace lockspace;
+static const char *running;
+static long size;
+
+static const struct {
+	const char *name;
+	measure *measure;
+} cases[] = {
+	{ "cycle", cycle },
+	{ "convert", convert_cycle },
+	{ "handover", handover },
+	{ "sleepers", sleepers },
+	{ "waiters", waiters },
+	{ "holders", holders },
+	{ "names", names },
+	{ "close", closing },
+	{ "close_wait", close_wait },
+	{ "memory", memory },
+	{ "lockspaces", lockspaces },
+};
+
+int open_device(void)
+{
+	int fd = bare ? open("/dev/bench-floor", O_RDWR | O_CLOEXEC) :
+			open_lockspace(lockspace.name, 0);
+
+	if (fd < 0)
+		err(1, "cannot open the device");
+	return fd;
+}
+
+void sample(const char *metric, double value)
+{
+	printf("%s%s%s\t%ld\t%.1f\n", running, metric ? "." : "", metric ?: "", size, value);
+	fflush(stdout);
+}
+
+struct request numbered_request(int mode, long n)
+{
+	char name[16];
+
+	snprintf(name, sizeof(name), "%08ld", n);
+	return lock_request(mode, 0, name);
+}
+
+#define CONTROL_LOOPS	10000000
+#define CONTROL_LENGTH	(2.0 * CONTROL_LOOPS)
+
+static int control(void)
+{
+	uint64_t start = now();
+	long left = CONTROL_LOOPS;
+	double off;
+
+	asm volatile("1: dec %0; jnz 1b" : "+r"(left));
+	off = since(start, 1) / CONTROL_LENGTH - 1;
+	printf("control\t1\t%.5f\n", off);
+	return off < -0.01 || off > 0.01;
+}
+
+static void run(measure *measure, int rounds, char **sizes)
+{
+	const struct rlimit files = { 100000, 100000 };
+	int error = bare ? 0 : lockspace_setup(&lockspace);
+
+	if (error)
+		errx(1, "cannot create a lockspace: %s", strerror(-error));
+	if (setrlimit(RLIMIT_NOFILE, &files))
+		err(1, "cannot open many files");
+	do {
+		size = *sizes ? atol(*sizes) : 1;
+		measure(size, rounds);
+	} while (*sizes && *++sizes);
+	error = bare ? 0 : lockspace_teardown(&lockspace);
+	if (error)
+		errx(1, "cannot remove the lockspace: %s", strerror(-error));
+}
+
+int main(int argc, char **argv)
+{
+	const char *bare_wanted = getenv("BENCH_BARE");
+
+	bare = bare_wanted && *bare_wanted == '1';
+	if (argc == 2 && !strcmp(argv[1], "control"))
+		return control();
+	for (size_t i = 0; argc > 2 && i < sizeof(cases) / sizeof(*cases); i++) {
+		if (!strcmp(argv[1], cases[i].name)) {
+			running = argv[1];
+			run(cases[i].measure, atoi(argv[2]), argv + 3);
+			return 0;
+		}
+	}
+	fprintf(stderr, "usage: bench CASE ROUNDS [SIZE...], or bench control. The cases:");
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++)
+		fprintf(stderr, " %s", cases[i].name);
+	fprintf(stderr, "\n");
+	return 2;
+}
