@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * bench CASE ROUNDS [SIZE...] - measure a case, some rounds at each size. Prints lines of
- * CASE[.METRIC], size and value, separated by tabs; times are in nanoseconds, which are instructions
- * where guest time counts those. BENCH_BARE=1 in the environment: on the device that does nothing.
+ * bench module|floor CASE ROUNDS [SIZE...] - measure a case, some rounds at each size, in a lockspace
+ * or on the device that does nothing. Prints lines of module or floor, CASE[.METRIC], size and value,
+ * separated by tabs; times are in nanoseconds, which are instructions where guest time counts those.
  *
  * bench control - see whether the clock tells the truth: a loop of known length must take as many
  * nanoseconds as it has instructions, within 1 %.
@@ -47,7 +47,8 @@ int open_device(void)
 
 void sample(const char *metric, double value)
 {
-	printf("%s%s%s\t%ld\t%.1f\n", running, metric ? "." : "", metric ?: "", size, value);
+	printf("%s\t%s%s%s\t%ld\t%.1f\n", bare ? "floor" : "module", running,
+	       metric ? "." : "", metric ?: "", size, value);
 	fflush(stdout);
 }
 
@@ -69,9 +70,9 @@ static int control(void)
 	double off;
 
 	asm volatile("1: dec %0; jnz 1b" : "+r"(left));
-	off = since(start, 1) / CONTROL_LENGTH - 1;
-	printf("control\t1\t%.5f\n", off);
-	return off < -0.01 || off > 0.01;
+	off = 100 * (since(start, 1) / CONTROL_LENGTH - 1);
+	printf("control\toff\t1\t%.3f\n", off);
+	return off < -1 || off > 1;
 }
 
 static void run(measure *measure, int rounds, char **sizes)
@@ -92,23 +93,24 @@ static void run(measure *measure, int rounds, char **sizes)
 		errx(1, "cannot remove the lockspace: %s", strerror(-error));
 }
 
+static measure *find_case(const char *name)
+{
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++)
+		if (!strcmp(name, cases[i].name))
+			return cases[i].measure;
+	return NULL;
+}
+
 int main(int argc, char **argv)
 {
-	const char *bare_wanted = getenv("BENCH_BARE");
+	measure *measure = argc > 3 ? find_case(argv[2]) : NULL;
 
-	bare = bare_wanted && *bare_wanted == '1';
 	if (argc == 2 && !strcmp(argv[1], "control"))
 		return control();
-	for (size_t i = 0; argc > 2 && i < sizeof(cases) / sizeof(*cases); i++) {
-		if (!strcmp(argv[1], cases[i].name)) {
-			running = argv[1];
-			run(cases[i].measure, atoi(argv[2]), argv + 3);
-			return 0;
-		}
-	}
-	fprintf(stderr, "usage: bench CASE ROUNDS [SIZE...], or bench control. The cases:");
-	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++)
-		fprintf(stderr, " %s", cases[i].name);
-	fprintf(stderr, "\n");
-	return 2;
+	if (!measure)
+		errx(2, "usage: bench module|floor CASE ROUNDS [SIZE...], or bench control");
+	bare = !strcmp(argv[1], "floor");
+	running = argv[2];
+	run(measure, atoi(argv[3]), argv + 4);
+	return 0;
 }
