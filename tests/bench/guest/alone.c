@@ -25,7 +25,7 @@ void cycle(long, int rounds)
 
 	lock_and_unlock(fd, WARM_UP);
 	while (rounds--) {
-		uint64_t start = now();
+		uint64_t start = measured_begin();
 
 		lock_and_unlock(fd, TIMES);
 		sample(NULL, since(start, TIMES));
@@ -56,7 +56,7 @@ void convert_cycle(long, int rounds)
 	hear_status(fd, GRANTED);
 	up_and_down(fd, id, WARM_UP);
 	while (rounds--) {
-		uint64_t start = now();
+		uint64_t start = measured_begin();
 
 		up_and_down(fd, id, TIMES);
 		sample(NULL, since(start, TIMES));

@@ -56,7 +56,7 @@ void waiters(long n, int rounds)
 				ids[i * (n + 1) + j] = ask(fd, &lock);
 			hear_status(fd, GRANTED);
 		}
-		start = now();
+		start = measured_begin();
 		for (long i = 0; i < resources; i++)
 			drain(fd, &unlock, ids + i * (n + 1), n);
 		sample(NULL, since(start, resources * n));
@@ -91,7 +91,7 @@ void holders(long n, int rounds)
 
 	lock_each(fd, lock, ids, resources, n);
 	while (rounds--) {
-		uint64_t start = now();
+		uint64_t start = measured_begin();
 
 		lock_each(fd, lock, ids, resources, more);
 		sample(NULL, since(start, resources * more));
@@ -117,11 +117,11 @@ void names(long n, int rounds)
 		lock_names(fd, &lock, ids, 1);
 	while (rounds--) {
 		struct request further = numbered_request(EX, n);
-		uint64_t start = now();
+		uint64_t start = measured_begin();
 
 		lock_names(fd, &further, ids, MORE_NAMES);
 		sample("lock", since(start, MORE_NAMES));
-		start = now();
+		start = measured_begin();
 		unlock_ids(fd, &unlock, ids, MORE_NAMES);
 		sample("unlock", since(start, MORE_NAMES));
 	}
@@ -147,7 +147,7 @@ void closing(long n, int rounds)
 {
 	while (rounds--) {
 		int fd = holder_of(n);
-		uint64_t start = now();
+		uint64_t start = measured_begin();
 
 		close(fd);
 		sample(NULL, since(start, n));

@@ -105,7 +105,7 @@ void handover(long, int rounds)
 	run_first();
 	pass(fd, id, FIRST_PASSES);
 	while (rounds--) {
-		uint64_t start = now();
+		uint64_t start = measured_begin();
 
 		pass(fd, id, PASSES);
 		sample(NULL, since(start, PASSES * each));
@@ -171,7 +171,7 @@ static void reader(void *argument)
 		int next;
 
 		wait_and_hear(&ear);
-		bell->heard = now();
+		bell->heard = measured_end();
 		next = ask(ear.fd, &lock);
 		ask_of(ear.fd, &unlock, id);
 		hear_status(ear.fd, UNLOCKED);
@@ -200,7 +200,7 @@ static void wake_reader(struct bell *bell, int rounds)
 				errx(1, "the reader does not wait");
 			next = ask(fd, &lock);
 			unlock.req.i.lock.lkid = id;
-			start = now();
+			start = measured_begin();
 			ask(fd, &unlock);
 			hear_status(fd, UNLOCKED);
 			hear_status(fd, GRANTED);
@@ -220,7 +220,7 @@ static void wake_nobody(enum way way, int rounds)
 	struct request unlock = unlock_request(0, 0);
 
 	while (rounds--) {
-		uint64_t start = now();
+		uint64_t start = measured_begin();
 
 		for (int i = 0; i < WAKES; i++) {
 			ask(ear.fd, &unlock);

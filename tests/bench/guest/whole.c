@@ -109,16 +109,16 @@ void lockspaces(long n, int rounds)
 
 	while (rounds--) {
 		double before = used();
-		uint64_t start = now();
+		uint64_t start = measured_begin();
 
 		create_all(control, minors, n);
 		sample("create", since(start, n));
 		sample("fresh", (used() - before) / n);
-		start = now();
+		start = measured_begin();
 		lock_in_each(n);
 		sample("lock", since(start, n));
 		sample("idle", (used() - before) / n);
-		start = now();
+		start = measured_begin();
 		remove_all(control, minors, n);
 		sample("remove", since(start, n));
 	}

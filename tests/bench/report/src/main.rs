@@ -4,12 +4,14 @@
 
 mod cases;
 mod plot;
+mod profile;
 mod results;
 mod samples;
 mod table;
 
 use crate::{
     cases::{Case, Cases, Module},
+    profile::Traces,
     results::{results, RowResult},
     samples::Samples,
 };
@@ -43,6 +45,13 @@ enum Command {
     /// Print the table, and write it as JSON and pictures into a folder that holds what the guests
     /// printed: dlm_device.tsv, and dlm.tsv if fs/dlm was tried. Fails if a target is missed.
     Report { folder: PathBuf },
+    /// Print where the instructions of a profiled case went, of which that folder holds the traces.
+    Profile {
+        folder: PathBuf,
+        sources: PathBuf,
+        #[arg(long, default_value_t = 40)]
+        top: usize,
+    },
 }
 
 fn main() -> Result<ExitCode> {
@@ -54,6 +63,11 @@ fn main() -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Report { folder } => report(&cases, &folder),
+        Command::Profile { folder, sources, top } => {
+            let traces = Traces { folder: &folder, sources: &sources, top };
+            traces.print()?;
+            Ok(ExitCode::SUCCESS)
+        }
     }
 }
 
