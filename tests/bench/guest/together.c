@@ -167,6 +167,7 @@ static void reader(void *argument)
 	struct request lock = lock_request(EX, 0, "res"), unlock = unlock_request(0, 0);
 	int id = ask(ear.fd, &lock);
 
+	run_first();
 	for (;;) {
 		int next;
 
