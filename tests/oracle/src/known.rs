@@ -30,7 +30,6 @@ pub struct OpenFile {
 
 pub struct Resource {
     pub bytes: Vec<u8>,
-    name: Name,
     /// Something has been asked that can make the value block invalid.
     pub invalidated: bool,
     /// A conversion with NOQUEUE has been asked.
@@ -54,6 +53,8 @@ pub struct Lock {
     asked: VecDeque<Asked>,
     /// An unlock whose end has not been heard of.
     ending: bool,
+    /// It was converted while it was an orphan, of which nothing was heard; the end may still come.
+    pub vague: bool,
     /// A cancel may have stopped what it was about, since it was last converted.
     pub stopped: bool,
     /// Unless None it may be gone; and this many had been made when that began.
@@ -87,7 +88,7 @@ impl Lock {
     /// The mode it is granted, if that is known and nothing is going on.
     pub fn settled(&self) -> Option<u8> {
         match self.granted {
-            Granted::Mode(mode) if self.certain() && !self.pending() => Some(mode),
+            Granted::Mode(mode) if self.certain() && !self.pending() && !self.vague => Some(mode),
             _ => None,
         }
     }
@@ -168,7 +169,6 @@ impl Known {
         };
         self.resources.push(Resource {
             bytes,
-            name: name.clone(),
             invalidated: false,
             refusals: false,
         });
@@ -216,6 +216,7 @@ impl Known {
                 request: true,
             }]),
             ending: false,
+            vague: false,
             stopped: false,
             doubt: (ask.flags & NOQUEUE != 0).then_some(self.made),
             gone: false,
@@ -287,6 +288,7 @@ impl Known {
         lock.flags = ask.flags;
         lock.stopped = false;
         lock.addresses = addresses;
+        lock.vague |= lock.granted == Granted::Unsure;
         lock.granted = Granted::Mode(ask.mode);
         self.labels.insert(label.into(), found);
         Some(found)
@@ -372,10 +374,6 @@ impl Known {
     /// The names that several resources stand behind.
     pub fn has_several_resources(&self) -> bool {
         self.resources.len() > 1
-    }
-
-    pub fn resource_name(&self, lock: &Lock) -> &Name {
-        &self.resources[lock.resource].name
     }
 }
 

@@ -273,7 +273,10 @@ impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Name::Own(name) => f.write_str(name),
-            Name::Exactly(bytes) => write!(f, "\"{}\"", bytes.escape_ascii()),
+            Name::Exactly(bytes) => {
+                let text = bytes.escape_ascii().to_string();
+                write!(f, "\"{}\"", text.replace(' ', "\\x20").replace('#', "\\x23"))
+            }
         }
     }
 }
@@ -442,6 +445,9 @@ fn unescape(text: &str) -> Result<Vec<u8>, String> {
         bytes.push(match byte {
             b'\\' => match rest.next() {
                 Some(b'0') => 0,
+                Some(b'n') => b'\n',
+                Some(b'r') => b'\r',
+                Some(b't') => b'\t',
                 Some(b'x') => {
                     let digits: String = rest.by_ref().take(2).map(char::from).collect();
                     u8::from_str_radix(&digits, 16).map_err(|_| format!("\\x{digits} is no byte"))?
@@ -463,7 +469,7 @@ mod tests {
     fn what_is_printed_is_what_was_parsed() {
         let text = "\
 a1: lock x disk EX valblk persistent value=hello nobast
-b2: adopt y \"a\\x00b\" mode=9 flags=0x80000000 noparam
+b2: adopt y \"a\\x00b\\n\\x20\\x23\\\\\\\"\" mode=9 flags=0x80000000 noparam
 a1: convert x PR quecvt altcw nocast nolksb
 c1: unlock y forceunlock value=bye
 c1: cancel y

@@ -544,8 +544,8 @@ impl Play<'_> {
                 self.known.heard(lock, record.status, record.flags);
             }
         } else if self.care == Care::Avoid {
-            let pending = lock.is_some_and(|lock| self.known.locks[lock].pending());
-            status = differences::blocking_status(&record, pending, self.stage.ours);
+            let lock = lock.map(|lock| &self.known.locks[lock]);
+            status = differences::blocking_status(&record, lock, self.stage.ours);
         }
         Heard {
             file,

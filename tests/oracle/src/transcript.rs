@@ -124,8 +124,12 @@ impl Heard {
             let _ = write!(text, " {}", error_name(self.status));
         } else {
             let _ = write!(text, " blocks {}", mode_name(record.bast_mode));
-            if self.status != 0 {
-                let _ = write!(text, " {}", error_name(record.status));
+            match (self.status, record.status) {
+                (0, _) => {}
+                (_, 0) => text += " without EINPROG",
+                (_, status) => {
+                    let _ = write!(text, " {}", error_name(status));
+                }
             }
         }
         for (flag, name) in FLAGS {

@@ -129,7 +129,7 @@ fn plan(args: &[String]) -> Result<ExitCode> {
     let (first, count) = (number(seed)?, number(count)?);
     let cases = cases(Path::new(from))?;
     let table = fs::read_to_string(table).map_err(|why| format!("{table}: {why}"))?;
-    //check_rows(&cases, &table)?;
+    check_rows(&cases, &table)?;
     let entries: Vec<_> = cases.iter().map(Case::entry).collect();
     let seeds = Entry::Seeds {
         first,
@@ -254,18 +254,46 @@ fn judge(folder: &Folder) -> Result<ExitCode> {
         return Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
     different.truncate(SHOWN);
-    next_round(folder, &different)
+    next_round(folder, different)
+}
+
+/// What may take a suspect's place, in the order of liking. The first entry is the suspect; the
+/// others, of the same name, have not been tried alone.
+fn tries(suspect: &[Entry]) -> Vec<Program> {
+    let mut programs: Vec<_> = suspect.iter().filter_map(program_of).cloned().collect();
+    let reductions = programs.first().map(reduce::reductions).unwrap_or_default();
+    programs.extend(reductions.iter().map(reduce::Reduction::result));
+    if let Some((_, tries)) = programs.split_first_mut() {
+        tries.sort_by_key(reduce::weight);
+    }
+    programs
+}
+
+fn program_of(entry: &Entry) -> Option<&Program> {
+    match entry {
+        Entry::Program { program, .. } => Some(program),
+        Entry::Seeds { .. } => None,
+    }
+}
+
+fn name_of(entry: &Entry) -> &str {
+    match entry {
+        Entry::Program { name, .. } => name,
+        Entry::Seeds { .. } => "",
+    }
+}
+
+fn same_name(one: &Entry, other: &Entry) -> bool {
+    name_of(one) == name_of(other)
 }
 
 /// Sets the guests to work on the suspects and on what they could be reduced to.
-fn next_round(folder: &Folder, suspects: &[Entry]) -> Result<ExitCode> {
+fn next_round(folder: &Folder, suspects: Vec<Entry>) -> Result<ExitCode> {
     let mut entries = Vec::new();
-    for suspect in suspects {
-        let Entry::Program { name, program, .. } = suspect else {
-            continue;
-        };
-        let tries = [program.clone()].into_iter().chain(reduce::reductions(program));
-        entries.extend(tries.enumerate().map(|(number, program)| Entry::Program {
+    for suspect in suspects.chunk_by(same_name) {
+        let name = name_of(&suspect[0]);
+        let tries = tries(suspect).into_iter().enumerate();
+        entries.extend(tries.map(|(number, program)| Entry::Program {
             name: format!("{name} try {number}"),
             program,
             care: Care::Avoid,
@@ -284,32 +312,31 @@ fn shrink(folder: &Folder, suspects: Vec<Entry>) -> Result<ExitCode> {
     let both = Both::read(folder)?;
     let mut smaller = false;
     let mut remaining = Vec::new();
-    for suspect in suspects {
-        let Entry::Program {
-            name,
-            program,
-            care,
-        } = suspect
-        else {
-            continue;
-        };
-        let tries = reduce::reductions(&program);
-        let differs = |(number, _): &(usize, &Program)| {
-            both.differs(&format!("program {name} try {}", number + 1))
-        };
-        let best = tries.iter().enumerate().find(differs).map(|(_, best)| best.clone());
+    for suspect in suspects.chunk_by(same_name) {
+        let name = name_of(&suspect[0]);
+        let differs = |number: usize| both.differs(&format!("program {name} try {number}"));
+        let tries = tries(suspect);
+        let best = (1..tries.len()).find(|number| differs(*number));
         smaller |= best.is_some();
-        remaining.push(Entry::Program {
-            name,
-            program: best.unwrap_or(program),
-            care,
-        });
+        let best = &tries[best.unwrap_or(0)];
+        // What was fine alone of what has been tried is now tried together.
+        let fine: Vec<_> = reduce::reductions(&tries[0])
+            .into_iter()
+            .filter(|one| tries[1..].iter().zip(1..).any(|(of, number)| *of == one.result() && differs(number)))
+            .collect();
+        let together = reduce::together(&tries[0], &fine).into_iter();
+        let bold = together.filter(|one| reduce::weight(one) < reduce::weight(best));
+        remaining.extend([best.clone()].into_iter().chain(bold).map(|program| Entry::Program {
+            name: name.into(),
+            program,
+            care: Care::Avoid,
+        }));
     }
     if smaller {
-        return next_round(folder, &remaining);
+        return next_round(folder, remaining);
     }
-    for suspect in &remaining {
-        if let Entry::Program { name, program, .. } = suspect {
+    for suspect in remaining.chunk_by(same_name) {
+        if let (name, Some(program)) = (name_of(&suspect[0]), program_of(&suspect[0])) {
             let (theirs, ours) = both.of(&format!("program {name} try 0"));
             println!("\nnot ok: {name}, shrunk to {} steps:\n", program.steps.len());
             println!("{}", report::side_by_side(program, theirs, ours));
