@@ -14,7 +14,7 @@ use crate::{
     transcript::Heard,
 };
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Row {
     AlternativeIsHeld,
     BlockedWhilePending,
@@ -130,7 +130,7 @@ pub fn avoid(step: &Step, known: &Known) -> Sent {
             if invalid_conversion(ask) {
                 return invalid(sent, lock);
             }
-            conversion(&mut sent, ask, lock);
+            conversion(&mut sent, ask, lock, known);
         }
         (What::Unlock { .. }, Some(lock)) if lock.is_orphan() => {
             return Sent::not(Row::OrphanUnlocked)
@@ -149,8 +149,7 @@ pub fn avoid(step: &Step, known: &Known) -> Sent {
             return Sent::not(Row::CancelledTwice);
         }
         (What::Deadlock { ask, .. }, Some(lock)) if ask.flags & CANCEL == 0 => {
-            let quiet = lock.owner.is_some_and(|file| known.files[file].quiet);
-            if !(lock.pending() && quiet) {
+            if !waits(lock, known) {
                 if let Some(ask) = sent.ask() {
                     ask.flags |= CANCEL;
                 }
@@ -162,21 +161,48 @@ pub fn avoid(step: &Step, known: &Known) -> Sent {
     sent
 }
 
-fn conversion(sent: &mut Sent, ask: &Ask, lock: &Lock) {
+/// The file to be read before a step is sent, for what its lock is granted decides how.
+pub fn read_first(step: &Step, known: &Known) -> Option<usize> {
+    let lock = known.lock(step.what.lock()?)?;
+    let unread = |file: &usize| known.is_open(*file) && !known.files[*file].quiet;
+    let file = lock.owner.filter(unread)?;
+    let asked = match &step.what {
+        What::Convert { ask, .. } if lock.settled().is_none() => {
+            ask.flags & (QUECVT | ALTPR | ALTCW) != 0 || ask.flags & VALBLK != 0 && !lock.has_value
+        }
+        What::Deadlock { ask, .. } => ask.flags & CANCEL == 0,
+        _ => false,
+    };
+    (asked && !known.stale(lock)).then_some(file)
+}
+
+fn conversion(sent: &mut Sent, ask: &Ask, lock: &Lock, known: &Known) {
     let settled = lock.settled();
+    if settled.is_none() && !lock.has_value {
+        sent.without(VALBLK, Row::BusyGetsBuffer);
+    }
+    // It is busy, so nothing else counts.
+    if lock.certain() && waits(lock, known) {
+        return;
+    }
     if !settled.is_some_and(|mode| may_queue(mode, ask.mode)) {
         sent.without(QUECVT, Row::QueuedWrongly);
     }
-    if ask.flags & NOQUEUE == 0 {
+    // Else it waits for nothing, or its mode is granted at once.
+    let flags = sent.ask().map_or(0, |ask| ask.flags);
+    if flags & NOQUEUE == 0 && flags & (QUECVT | NODLCKWT) != 0 {
         for (flag, mode) in [(ALTPR, PR), (ALTCW, CW)] {
             if settled.is_none_or(|settled| settled == mode) {
                 sent.without(flag, Row::AlternativeIsHeld);
             }
         }
     }
-    if settled.is_none() && !lock.has_value {
-        sent.without(VALBLK, Row::BusyGetsBuffer);
-    }
+}
+
+/// Whether it is known to wait: all has been read, but not the end of what was asked.
+fn waits(lock: &Lock, known: &Known) -> bool {
+    let quiet = lock.owner.is_some_and(|file| known.files[file].quiet);
+    quiet && lock.pending()
 }
 
 /// It is to have no effect, so what it brings has to be what is there.
@@ -222,13 +248,14 @@ pub fn haunting(known: &Known, file: usize) -> Vec<String> {
 }
 
 /// The status of a blocking record, without what dlm_device adds to it when, and only when, an
-/// operation of that lock is pending. (Or, for all that is known, may be.)
+/// operation of that lock is pending. (Or, for all that is known, may be.) It is not added to what
+/// was unread when the lock was cancelled.
 pub fn blocking_status(record: &Record, lock: Option<&Lock>, ours: bool) -> i32 {
     let pending = lock.is_some_and(Lock::pending);
     let may_be_pending = pending || lock.is_some_and(|lock| lock.vague);
     match record.status {
         status if ours && may_be_pending && status == -EINPROG => 0,
-        0 if ours && pending && std::env::var("STRICT").is_ok() => -1,
+        0 if ours && pending && !lock.is_some_and(|lock| lock.cancelled) => -1,
         status => status,
     }
 }

@@ -55,6 +55,8 @@ pub struct Lock {
     ending: bool,
     /// It was converted while it was an orphan, of which nothing was heard; the end may still come.
     pub vague: bool,
+    /// Ever.
+    pub cancelled: bool,
     /// A cancel may have stopped what it was about, since it was last converted.
     pub stopped: bool,
     /// Unless None it may be gone; and this many had been made when that began.
@@ -119,6 +121,10 @@ impl Known {
 
     pub fn open_file(&self, file: File) -> Option<usize> {
         self.open.get(&file).copied()
+    }
+
+    pub fn is_open(&self, file: usize) -> bool {
+        self.open.values().any(|open| *open == file)
     }
 
     pub fn open_files(&self) -> Vec<usize> {
@@ -217,6 +223,7 @@ impl Known {
             }]),
             ending: false,
             vague: false,
+            cancelled: false,
             stopped: false,
             doubt: (ask.flags & NOQUEUE != 0).then_some(self.made),
             gone: false,
@@ -265,6 +272,7 @@ impl Known {
         let lock = &mut self.locks[lock];
         lock.addresses = addresses.unwrap_or(lock.addresses);
         lock.stopped |= lock.settled().is_none();
+        lock.cancelled = true;
         if lock.granted == Granted::Never {
             lock.doubt.get_or_insert(made);
         }

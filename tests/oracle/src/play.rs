@@ -83,8 +83,8 @@ impl Stage {
         Ok(self.sayings)
     }
 
-    /// What a program's steps are answered, a line for each, and one for its end.
-    pub fn play(&mut self, program: &Program, number: u64, care: Care) -> io::Result<Vec<String>> {
+    /// Plays a program from its beginning to its end, at which nothing may be left of it.
+    pub fn play(&mut self, program: &Program, number: u64, care: Care) -> io::Result<Played> {
         let mut play = Play {
             stage: self,
             known: Known::default(),
@@ -105,7 +105,10 @@ impl Stage {
         if care == Care::Avoid {
             transcript.put_in_order(&play.known);
         }
-        Ok(transcript.lines(&play.known))
+        Ok(Played {
+            transcript,
+            known: play.known,
+        })
     }
 
     /// The first complaint in what the kernel has said since this was last asked.
@@ -134,6 +137,24 @@ fn complaint(text: &str) -> String {
     let function = text.split_once(" at ").and_then(|(_, at)| at.split_once('+'));
     let first = text.lines().next().unwrap_or_default();
     function.map_or(first, |(function, _)| function).to_string()
+}
+
+/// What came of a program.
+pub struct Played {
+    transcript: Transcript,
+    known: Known,
+}
+
+impl Played {
+    /// A line for each step, and one for the end.
+    pub fn lines(&self) -> Vec<String> {
+        self.transcript.lines(&self.known)
+    }
+
+    /// A number for what the lines say.
+    pub fn hash(&self) -> u64 {
+        self.transcript.hash(&self.known)
+    }
 }
 
 fn succeed(answer: Answer) -> io::Result<()> {
@@ -167,7 +188,12 @@ impl Play<'_> {
         }
         let file = self.open(step.file)?;
         let sent = match self.care {
-            Care::Avoid => differences::avoid(step, &self.known),
+            Care::Avoid => {
+                if let Some(file) = differences::read_first(step, &self.known) {
+                    self.read(file, None, true, &mut outcome)?;
+                }
+                differences::avoid(step, &self.known)
+            }
             Care::AsItIs => Sent::as_it_is(&step.what),
         };
         outcome.rows = sent.rows;
@@ -182,7 +208,7 @@ impl Play<'_> {
                 outcome.said.push(match ready {
                     0 => "nothing to read".into(),
                     1 => "something to read".into(),
-                    _ => format!("ready for {ready:#x}"),
+                    _ => format!("ready for {ready:#x}").into(),
                 });
             }
             What::Close | What::Kill | What::Purge { .. } => {
@@ -191,8 +217,6 @@ impl Play<'_> {
             _ => {
                 let addresses = self.addresses(&what, number, sent.same_addresses);
                 self.ask(step.file, &what, addresses, number, &mut outcome)?;
-                let answer = outcome.said.last().map_or("", |said| said.split(' ').next().unwrap_or(""));
-                outcome.sayings.push(format!("{} {answer}", what.command()));
             }
         }
         Ok(outcome)
@@ -212,17 +236,17 @@ impl Play<'_> {
             if let Some(left) = self.left_on(resource)? {
                 let name = self.known.resources[resource].bytes.escape_ascii().to_string();
                 let name = name.split(' ').next().unwrap_or("").to_string();
-                outcome.said.push(format!("something is left on {name}: {left}"));
+                outcome.said.push(format!("something is left on {name}: {left}").into());
             }
         }
         if let Some(complaint) = self.stage.complaint() {
-            outcome.said.push(format!("the kernel complains of {complaint}"));
+            outcome.said.push(format!("the kernel complains of {complaint}").into());
         }
         Ok(outcome)
     }
 
     /// What is in the way of an exclusive lock.
-    fn left_on(&mut self, resource: usize) -> io::Result<Option<String>> {
+    fn left_on(&mut self, resource: usize) -> io::Result<Option<Text>> {
         let broom = &mut self.stage.broom;
         let user = addresses(0);
         let id = broom.write(&abi::lock(&LockRequest {
@@ -337,7 +361,7 @@ impl Play<'_> {
         self.read(open, None, true, outcome)?;
         for lock in differences::haunting(&self.known, open) {
             outcome.rows.push(differences::Row::WaitingOrphan);
-            outcome.said.push(format!("cancel {lock}"));
+            outcome.said.push(format!("cancel {lock}").into());
             let cancel = What::Cancel {
                 lock,
                 ask: Ask::default(),
@@ -425,7 +449,7 @@ impl Play<'_> {
         self.known.stir();
         match (what, lock) {
             (What::Lock { lock, .. }, _) => {
-                outcome.said.push(answer_text(answer, "lock"));
+                outcome.answer(what, answer_text(answer, "lock"));
                 if let (id @ 1.., Some(resource)) = (answer, resource) {
                     let made = self.known.requested(lock, id as u32, resource, open, pid, ask, given);
                     self.asked_for.insert(number, made);
@@ -436,18 +460,15 @@ impl Play<'_> {
                     1.. => self.known.adopted(lock, answer as u32, open, pid, ask, given),
                     _ => None,
                 };
-                match adopted {
-                    Some(adopted) => {
-                        self.asked_for.insert(number, adopted);
-                        let label = &self.known.locks[adopted].label;
-                        outcome.said.push(format!("adopted {label}"));
-                    }
-                    None => outcome.said.push(answer_text(answer, "adopted something")),
+                outcome.answer(what, answer_text(answer, "adopted"));
+                if let Some(adopted) = adopted {
+                    self.asked_for.insert(number, adopted);
+                    outcome.said.push(self.known.locks[adopted].label.clone().into());
                 }
             }
-            (_, None) => outcome.said.push(answer_text(answer, "ok")),
+            (_, None) => outcome.answer(what, answer_text(answer, "ok")),
             (_, Some(lock)) => {
-                outcome.said.push(answer_text(answer, "ok"));
+                outcome.answer(what, answer_text(answer, "ok"));
                 self.asked_for.insert(number, lock);
                 self.answered(what, ask, lock, answer, pid, given);
             }
@@ -557,7 +578,7 @@ impl Play<'_> {
     }
 }
 
-fn answer_text(answer: Answer, success: &str) -> String {
+fn answer_text(answer: Answer, success: &'static str) -> Text {
     match answer {
         0.. => success.into(),
         _ => error_name(answer),

@@ -14,10 +14,13 @@
 use crate::{
     generate,
     language::Program,
-    play::Care,
-    transcript::{hash, Sayings},
+    play::{Care, Played},
+    transcript::Sayings,
 };
-use std::{collections::HashMap, io};
+use std::{
+    collections::{BTreeMap, HashMap},
+    io,
+};
 
 pub enum Entry {
     Seeds {
@@ -136,12 +139,12 @@ pub fn names(entries: &[Entry]) -> Vec<String> {
 pub fn write_answer(
     out: &mut impl io::Write,
     name: &str,
-    lines: &[String],
+    played: &Played,
     all: bool,
 ) -> io::Result<()> {
-    writeln!(out, "{name} {:016x}", hash(lines))?;
+    writeln!(out, "{name} {:016x}", played.hash())?;
     if all {
-        for line in lines {
+        for line in played.lines() {
             writeln!(out, "\t{line}")?;
         }
     }
@@ -149,8 +152,8 @@ pub fn write_answer(
 }
 
 pub fn write_end(out: &mut impl io::Write, sayings: &Sayings) -> io::Result<()> {
-    for (what, count) in sayings {
-        writeln!(out, "said {count} {what}")?;
+    for ((kind, what), count) in sayings {
+        writeln!(out, "said {count} {kind} {what}")?;
     }
     writeln!(out, "done")
 }
@@ -159,7 +162,7 @@ pub fn write_end(out: &mut impl io::Write, sayings: &Sayings) -> io::Result<()> 
 #[derive(Default)]
 pub struct Answers {
     pub by_name: HashMap<String, Answer>,
-    pub sayings: Sayings,
+    pub sayings: BTreeMap<String, u64>,
     /// It came to its end.
     pub done: bool,
 }

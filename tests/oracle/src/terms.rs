@@ -2,6 +2,11 @@
 
 //! Modes, flags and statuses, and their names.
 
+use std::borrow::Cow;
+
+/// What mostly stands in the program, and need not be made.
+pub type Text = Cow<'static, str>;
+
 pub const MODES: [&str; 6] = ["NL", "CR", "CW", "PR", "PW", "EX"];
 
 pub const NL: u8 = 0;
@@ -11,10 +16,10 @@ pub const PR: u8 = 3;
 pub const PW: u8 = 4;
 pub const EX: u8 = 5;
 
-pub fn mode_name(mode: u8) -> String {
+pub fn mode_name(mode: u8) -> Text {
     match MODES.get(usize::from(mode)) {
-        Some(name) => name.to_string(),
-        None => format!("mode={mode}"),
+        Some(name) => Text::from(*name),
+        None => format!("mode={mode}").into(),
     }
 }
 
@@ -105,7 +110,7 @@ pub const EUNLOCK: i32 = 0x10002;
 pub const EINPROG: i32 = 0x10003;
 
 /// The name of what a record or a call has returned, negative as it is.
-pub fn error_name(error: i32) -> String {
+pub fn error_name(error: i32) -> Text {
     let name = match -error {
         0 => "granted",
         1 => "EPERM",
@@ -122,7 +127,7 @@ pub fn error_name(error: i32) -> String {
         ECANCEL => "ECANCEL",
         EUNLOCK => "EUNLOCK",
         EINPROG => "EINPROG",
-        _ => return format!("error {}", -error),
+        _ => return format!("error {}", -error).into(),
     };
-    name.to_string()
+    name.into()
 }

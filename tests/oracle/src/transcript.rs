@@ -6,6 +6,7 @@ use crate::{
     abi::{Addresses, Record, LVB},
     differences::{self, Row},
     known::Known,
+    language::What,
     terms::*,
 };
 use std::{
@@ -24,9 +25,9 @@ pub struct Transcript {
 pub struct Outcome {
     pub rows: Vec<Row>,
     /// What was said, apart from records: a word each.
-    pub said: Vec<String>,
-    /// What the requests were answered, to be counted.
-    pub sayings: Vec<String>,
+    pub said: Vec<Text>,
+    /// The command, and its answer in a word.
+    pub answered: Option<(&'static str, Text)>,
     pub heard: Vec<Heard>,
 }
 
@@ -57,35 +58,47 @@ impl Transcript {
         self.outcomes.iter().map(|outcome| outcome.line(known)).collect()
     }
 
+    /// A number for what the lines say.
+    pub fn hash(&self, known: &Known) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        for outcome in &self.outcomes {
+            (&outcome.rows, &outcome.said).hash(&mut hasher);
+            for heard in &outcome.heard {
+                heard.hash(known, &mut hasher);
+            }
+        }
+        hasher.finish()
+    }
+
     /// Adds up how often everything was said that can be.
     pub fn count(&self, sayings: &mut Sayings) {
+        let mut count = |kind, what| *sayings.entry((kind, what)).or_default() += 1;
         for outcome in &self.outcomes {
             for row in &outcome.rows {
-                *sayings.entry(format!("[{row:?}]")).or_default() += 1;
+                count("met", format!("{row:?}").into());
             }
-            for saying in &outcome.sayings {
-                *sayings.entry(saying.clone()).or_default() += 1;
+            if let Some((command, answer)) = &outcome.answered {
+                count(command, answer.clone());
             }
-            for saying in outcome.heard.iter().flat_map(Heard::sayings) {
-                *sayings.entry(saying).or_default() += 1;
+            for heard in &outcome.heard {
+                heard.count(&mut count);
             }
         }
     }
 }
 
-/// How often what was said.
-pub type Sayings = BTreeMap<String, u64>;
-
-pub fn hash(lines: &[String]) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    lines.hash(&mut hasher);
-    hasher.finish()
-}
+/// How often what was said: a kind of thing, and which it was.
+pub type Sayings = BTreeMap<(&'static str, Text), u64>;
 
 impl Outcome {
+    pub fn answer(&mut self, what: &What, answer: Text) {
+        self.answered = Some((what.command(), answer.clone()));
+        self.said.push(answer);
+    }
+
     fn line(&self, known: &Known) -> String {
         let rows = self.rows.iter().map(|row| format!("[{row:?}]"));
-        let said = self.said.iter().cloned();
+        let said = self.said.iter().map(ToString::to_string);
         let heard = self.heard.iter().map(|heard| heard.text(known));
         let parts: Vec<_> = rows.chain(said).chain(heard).collect();
         parts.join("; ")
@@ -95,16 +108,28 @@ impl Outcome {
 const FLAGS: [(u8, &str); 3] = [(DEMOTED, "demoted"), (ALTMODE, "altmode"), (VALNOTVALID, "invalid")];
 
 impl Heard {
-    /// What the record says, one by one.
-    fn sayings(&self) -> Vec<String> {
+    fn hash(&self, known: &Known, hasher: &mut impl Hasher) {
+        let record = &self.record;
+        let right_id = self.lock.map(|lock| known.locks[lock].id == record.id);
+        (self.file, self.elsewhere, self.lock, right_id).hash(hasher);
+        (self.status, record.flags, record.bast_mode, record.value).hash(hasher);
+        (record.cast, record.cast_parameter, record.lksb).hash(hasher);
+        record.odd.is_some().then(|| hex(record)).hash(hasher);
+    }
+
+    /// Counts what the record says, one by one.
+    fn count(&self, count: &mut impl FnMut(&'static str, Text)) {
         let record = &self.record;
         if record.bast_mode != 0 {
-            return vec![format!("blocks {}", mode_name(record.bast_mode))];
+            return count("blocks", mode_name(record.bast_mode));
         }
-        let flags = FLAGS.iter().filter(|(flag, _)| record.flags & flag != 0);
-        let flags = flags.map(|(_, name)| name.to_string());
-        let value = record.value.map(|_| "value".to_string());
-        flags.chain(value).chain([error_name(record.status)]).collect()
+        count("heard", error_name(record.status));
+        for (_, name) in FLAGS.iter().filter(|(flag, _)| record.flags & flag != 0) {
+            count("heard", (*name).into());
+        }
+        if record.value.is_some() {
+            count("heard", "value".into());
+        }
     }
 
     fn text(&self, known: &Known) -> String {

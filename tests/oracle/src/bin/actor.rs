@@ -17,10 +17,10 @@ fn act() -> io::Result<()> {
     let mut number = 0;
     playlist::each(&entries, |name, program, care, all| {
         number += 1;
-        let lines = stage.play(program, number, care).map_err(|error| {
+        let played = stage.play(program, number, care).map_err(|error| {
             io::Error::other(format!("{name}, {error}"))
         })?;
-        playlist::write_answer(&mut out, &name, &lines, all)
+        playlist::write_answer(&mut out, &name, &played, all)
     })?;
     let sayings = stage.strike()?;
     playlist::write_end(&mut out, &sayings)

@@ -293,11 +293,16 @@ fn next_round(folder: &Folder, suspects: Vec<Entry>) -> Result<ExitCode> {
     for suspect in suspects.chunk_by(same_name) {
         let name = name_of(&suspect[0]);
         let tries = tries(suspect).into_iter().enumerate();
-        entries.extend(tries.map(|(number, program)| Entry::Program {
-            name: format!("{name} try {number}"),
-            program,
-            care: Care::Avoid,
-        }));
+        let mut tries: Vec<_> = tries
+            .map(|(number, program)| Entry::Program {
+                name: format!("{name} try {number}"),
+                program,
+                care: Care::Avoid,
+            })
+            .collect();
+        // The suspect comes last, for it may be what a guest dies of.
+        tries.rotate_left(1);
+        entries.extend(tries);
     }
     let text: String = suspects.iter().map(ToString::to_string).collect();
     folder.write("suspects", &text)?;
