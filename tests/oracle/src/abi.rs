@@ -95,16 +95,16 @@ pub fn purge(node: u32, pid: u32) -> Vec<u8> {
         .0
 }
 
-pub fn create_lockspace(name: &str) -> Vec<u8> {
-    let mut bytes = Bytes::request(Command::CreateLockspace, 0).0;
-    bytes.truncate(24);
-    bytes.extend_from_slice(name.as_bytes());
-    bytes.resize(bytes.len().max(REQUEST), 0);
-    bytes
+pub fn create_lockspace(name: &str, flags: u32) -> Vec<u8> {
+    Bytes::request(Command::CreateLockspace, 0)
+        .put(16, &flags.to_ne_bytes())
+        .put(24, name.as_bytes())
+        .0
 }
 
-pub fn remove_lockspace(minor: u32) -> Vec<u8> {
+pub fn remove_lockspace(minor: u32, flags: u32) -> Vec<u8> {
     Bytes::request(Command::RemoveLockspace, 0)
+        .put(16, &flags.to_ne_bytes())
         .put(20, &minor.to_ne_bytes())
         .0
 }

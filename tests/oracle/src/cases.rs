@@ -56,7 +56,8 @@ impl Case {
             let parsed = case.line(line.split(" #").next().unwrap_or("").trim_end());
             parsed.map_err(|why| format!("{name}, line {}: {why}: {line}", number + 1))?;
         }
-        case.wanted.resize(case.program.steps.len() + 1, Wanted::default());
+        case.wanted
+            .resize(case.program.steps.len() + 1, Wanted::default());
         Ok(case)
     }
 
@@ -73,10 +74,12 @@ impl Case {
         } else if let Some(answer) = text.strip_prefix("dlm_device:") {
             self.last()?.ours = Some(answer.trim().into());
         } else if text == "end" {
-            self.wanted.resize(self.program.steps.len() + 1, Wanted::default());
+            self.wanted
+                .resize(self.program.steps.len() + 1, Wanted::default());
         } else {
             self.program.steps.push(text.parse()?);
-            self.wanted.resize(self.program.steps.len(), Wanted::default());
+            self.wanted
+                .resize(self.program.steps.len(), Wanted::default());
         }
         Ok(())
     }
@@ -110,7 +113,9 @@ impl Case {
             let ours = ours.get(at).map_or("(nothing)", |line| line);
             let mut check = |who: &str, answer: &str, wanted: &Option<String>| {
                 if let Some(wanted) = wanted.as_ref().filter(|wanted| !fits(wanted, answer)) {
-                    faults.push(format!("{step}\n    {who} answers: {answer}\n    wanted: {wanted}"));
+                    faults.push(format!(
+                        "{step}\n    {who} answers: {answer}\n    wanted: {wanted}"
+                    ));
                 }
             };
             check("dlm_device", ours, &wanted.ours);
@@ -121,8 +126,14 @@ impl Case {
             check("fs/dlm", theirs, &wanted.theirs);
             let told = wanted.ours.is_some() && wanted.theirs.is_some();
             if (theirs == ours) == told {
-                let what = if told { "they do not differ" } else { "they differ" };
-                faults.push(format!("{step}\n    {what}\n    fs/dlm: {theirs}\n    dlm_device: {ours}"));
+                let what = if told {
+                    "they do not differ"
+                } else {
+                    "they differ"
+                };
+                faults.push(format!(
+                    "{step}\n    {what}\n    fs/dlm: {theirs}\n    dlm_device: {ours}"
+                ));
             }
         }
         let shown = self.wanted.iter().any(|wanted| wanted.ours.is_some());
@@ -171,8 +182,15 @@ a1: read
         assert_eq!(case.faults(Some(&lines(ours)), &lines(ours)).len(), 2);
         assert_eq!(case.faults(Some(&lines(theirs)), &lines(theirs)).len(), 2);
         let also_elsewhere = &["EINVAL", "x granted @1", ""];
-        assert_eq!(case.faults(Some(&lines(theirs)), &lines(also_elsewhere)).len(), 1);
-        assert_eq!(case.faults(Some(&lines(theirs)), &lines(&ours[..1])).len(), 2);
+        assert_eq!(
+            case.faults(Some(&lines(theirs)), &lines(also_elsewhere))
+                .len(),
+            1
+        );
+        assert_eq!(
+            case.faults(Some(&lines(theirs)), &lines(&ours[..1])).len(),
+            2
+        );
     }
 
     #[test]

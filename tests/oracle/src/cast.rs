@@ -88,9 +88,8 @@ impl Process {
         let arg = &raw mut *life;
         // SAFETY: it uses our memory, but of that only `life`, which stays as long as it lives, and
         // the thread's errno, which nobody else does while it works; see `obey`.
-        let pid = unsafe {
-            libc::clone(obey, top.cast(), libc::CLONE_VM | libc::SIGCHLD, arg.cast())
-        };
+        let pid =
+            unsafe { libc::clone(obey, top.cast(), libc::CLONE_VM | libc::SIGCHLD, arg.cast()) };
         if pid < 0 {
             return Err(io::Error::last_os_error());
         }
@@ -157,10 +156,13 @@ impl Process {
 
     fn receive(&self) -> io::Result<Answer> {
         let mut answer = [0; 4];
-        let length = self.socket.recv(&mut answer).map_err(|error| match error.kind() {
-            io::ErrorKind::WouldBlock => io::Error::other("a system call does not return"),
-            _ => error,
-        })?;
+        let length = self
+            .socket
+            .recv(&mut answer)
+            .map_err(|error| match error.kind() {
+                io::ErrorKind::WouldBlock => io::Error::other("a system call does not return"),
+                _ => error,
+            })?;
         match length {
             4 => Ok(Answer::from_ne_bytes(answer)),
             _ => Err(io::Error::other("a process has died of itself")),
@@ -218,7 +220,7 @@ extern "C" fn obey(life: *mut libc::c_void) -> c_int {
     }
 }
 
-fn returned(result: &io::Result<usize>) -> Answer {
+pub fn returned(result: &io::Result<usize>) -> Answer {
     match result {
         Ok(value) => *value as Answer,
         Err(error) => -error.raw_os_error().unwrap_or(libc::EIO),
@@ -263,7 +265,10 @@ impl SharedFile {
     }
 
     pub fn poll(&self) -> io::Result<i16> {
-        let mut polled = [PollFd::new(self.file.as_fd(), PollFlags::POLLIN | PollFlags::POLLPRI)];
+        let mut polled = [PollFd::new(
+            self.file.as_fd(),
+            PollFlags::POLLIN | PollFlags::POLLPRI,
+        )];
         poll(&mut polled, PollTimeout::ZERO)?;
         Ok(polled[0].revents().map_or(0, |events| events.bits()))
     }

@@ -141,11 +141,8 @@ pub fn avoid(step: &Step, known: &Known) -> Sent {
         (What::Cancel { ask, .. }, Some(lock)) if invalid_unlock(ask.flags | CANCEL) => {
             return invalid(sent, lock);
         }
-        (What::Cancel { .. }, Some(lock)) if lock.stopped => {
-            return Sent::not(Row::CancelledTwice);
-        }
         (What::Deadlock { ask, .. }, _) if invalid_unlock(ask.flags) => {}
-        (What::Deadlock { .. }, Some(lock)) if lock.stopped => {
+        (What::Cancel { .. } | What::Deadlock { .. }, Some(lock)) if lock.stopped => {
             return Sent::not(Row::CancelledTwice);
         }
         (What::Deadlock { ask, .. }, Some(lock)) if ask.flags & CANCEL == 0 => {
@@ -237,7 +234,9 @@ pub fn order_by_resource(heard: &mut [Heard], known: &Known) {
 /// on an order that is not told.
 pub fn reads_before_close(known: &Known, file: usize) -> bool {
     known.resources.iter().any(|resource| resource.refusals)
-        || known.owned(Some(file)).any(|lock| lock.flags & PERSISTENT != 0)
+        || known
+            .owned(Some(file))
+            .any(|lock| lock.flags & PERSISTENT != 0)
 }
 
 /// The locks that have to be cancelled before their file goes.
@@ -263,27 +262,22 @@ pub fn blocking_status(record: &Record, lock: Option<&Lock>, ours: bool) -> i32 
 /// Puts the blocking records of one resource in order that were read from one file without a
 /// completion in between, if a refused conversion may have changed their order.
 pub fn order_blocking(heard: &mut [&mut Heard], known: &Known) {
-    let mut runs: Vec<(usize, usize)> = Vec::new();
     let resource = |heard: &Heard| {
         let lock = heard.lock.filter(|_| heard.record.bast_mode != 0)?;
         let resource = known.locks[lock].resource;
         known.resources[resource].refusals.then_some(resource)
     };
-    let mut start = 0;
-    while start < heard.len() {
-        let of = resource(heard[start]);
-        let length = heard[start..].iter().take_while(|next| resource(next) == of).count();
-        if of.is_some() && length > 1 {
-            runs.push((start, start + length));
+    for run in heard.chunk_by_mut(|one, other| resource(one) == resource(other)) {
+        if resource(run[0]).is_none() {
+            continue;
         }
-        start += length;
-    }
-    for (start, end) in runs {
-        let mut sorted: Vec<Heard> = heard[start..end].iter().map(|one| (**one).clone()).collect();
+        let mut sorted: Vec<Heard> = run.iter().map(|one| (**one).clone()).collect();
         sorted.sort_by_key(|one| one.lock);
-        for (place, one) in heard[start..end].iter_mut().zip(sorted) {
-            **place = one;
+        for (place, one) in run.iter_mut().zip(sorted) {
+            **place = Heard {
+                elsewhere: place.elsewhere,
+                ..one
+            };
         }
     }
 }
-

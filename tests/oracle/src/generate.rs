@@ -174,7 +174,13 @@ const UNLOCK: Flags = &[
     (1, NOQUEUE),
 ];
 
-const CANCELLING: Flags = &[(8, 0), (2, VALBLK), (1, IVVALBLK), (1, FORCEUNLOCK), (1, QUECVT)];
+const CANCELLING: Flags = &[
+    (8, 0),
+    (2, VALBLK),
+    (1, IVVALBLK),
+    (1, FORCEUNLOCK),
+    (1, QUECVT),
+];
 
 const DEADLOCK: Flags = &[(4, 0), (4, CANCEL), (1, CANCEL | VALBLK), (1, QUECVT)];
 

@@ -6,7 +6,7 @@
 use crate::{
     abi::Addresses,
     language::{Ask, File, Name},
-    terms::{self, *},
+    terms::*,
 };
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
@@ -20,6 +20,14 @@ pub struct Known {
     open: BTreeMap<File, usize>,
     /// How many locks were made.
     made: u64,
+}
+
+/// Who asks, and what he gives to get it back.
+#[derive(Clone, Copy)]
+pub struct Asker {
+    pub file: usize,
+    pub pid: u32,
+    pub addresses: Addresses,
 }
 
 pub struct OpenFile {
@@ -93,11 +101,6 @@ impl Lock {
             Granted::Mode(mode) if self.certain() && !self.pending() && !self.vague => Some(mode),
             _ => None,
         }
-    }
-
-    /// It may be waiting to be granted its first mode.
-    pub fn may_wait(&self) -> bool {
-        !self.gone && self.granted == Granted::Never && !self.asked.is_empty()
     }
 
     pub fn is_orphan(&self) -> bool {
@@ -194,28 +197,25 @@ impl Known {
         }
     }
 
-    #[allow(clippy::too_many_arguments)]
     pub fn requested(
         &mut self,
         label: &str,
         id: u32,
         resource: usize,
-        owner: usize,
-        pid: u32,
+        asker: Asker,
         ask: &Ask,
-        addresses: Addresses,
     ) -> usize {
         self.made += 1;
         self.locks.push(Lock {
             label: label.into(),
             id,
             resource,
-            owner: Some(owner),
-            pid,
+            owner: Some(asker.file),
+            pid: asker.pid,
             flags: ask.flags,
             granted: Granted::Never,
             has_value: ask.flags & VALBLK != 0,
-            addresses,
+            addresses: asker.addresses,
             asked: VecDeque::from([Asked {
                 mode: ask.mode,
                 flags: ask.flags,
@@ -233,14 +233,14 @@ impl Known {
     }
 
     /// The lock was converted; or, if it was busy, only got other addresses.
-    pub fn converted(&mut self, lock: usize, pid: u32, ask: &Ask, addresses: Addresses, busy: bool) {
+    pub fn converted(&mut self, lock: usize, asker: Asker, ask: &Ask, busy: bool) {
         let lock = &mut self.locks[lock];
-        lock.addresses = addresses;
+        lock.addresses = asker.addresses;
         lock.has_value |= ask.flags & VALBLK != 0;
         if busy {
             return;
         }
-        lock.pid = pid;
+        lock.pid = asker.pid;
         lock.flags = ask.flags;
         lock.stopped = false;
         let resource = &mut self.resources[lock.resource];
@@ -279,23 +279,15 @@ impl Known {
     }
 
     /// Which orphan was adopted, if it can be told by its id.
-    pub fn adopted(
-        &mut self,
-        label: &str,
-        id: u32,
-        owner: usize,
-        pid: u32,
-        ask: &Ask,
-        addresses: Addresses,
-    ) -> Option<usize> {
+    pub fn adopted(&mut self, label: &str, id: u32, asker: Asker, ask: &Ask) -> Option<usize> {
         let orphan = |lock: &Lock| lock.is_orphan() && lock.id == id;
         let found = self.locks.iter().position(orphan)?;
         let lock = &mut self.locks[found];
-        lock.owner = Some(owner);
-        lock.pid = pid;
+        lock.owner = Some(asker.file);
+        lock.pid = asker.pid;
         lock.flags = ask.flags;
         lock.stopped = false;
-        lock.addresses = addresses;
+        lock.addresses = asker.addresses;
         lock.vague |= lock.granted == Granted::Unsure;
         lock.granted = Granted::Mode(ask.mode);
         self.labels.insert(label.into(), found);
@@ -406,5 +398,5 @@ pub fn invalid_conversion(ask: &Ask) -> bool {
 
 pub fn invalid_unlock(flags: u32) -> bool {
     let known = CANCEL | VALBLK | IVVALBLK | FORCEUNLOCK;
-    flags & !known != 0 || flags & CANCEL != 0 && flags & terms::FORCEUNLOCK != 0
+    flags & !known != 0 || flags & CANCEL != 0 && flags & FORCEUNLOCK != 0
 }

@@ -15,6 +15,8 @@
 //! a1: poll
 //! a1: close
 //! a: kill
+//! a: create other newexcl                  a lockspace, beside the one of the files, "oracle"
+//! a: remove other forcefree
 //! ```
 //!
 //! Modes are NL to EX, or mode=9. Flags are those of the DLM in small letters, or flags=0x80000000.
@@ -81,6 +83,14 @@ pub enum What {
     Poll,
     Close,
     Kill,
+    Create {
+        lockspace: String,
+        newexcl: bool,
+    },
+    Remove {
+        lockspace: String,
+        forcefree: bool,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -183,6 +193,8 @@ impl What {
             What::Poll => "poll",
             What::Close => "close",
             What::Kill => "kill",
+            What::Create { .. } => "create",
+            What::Remove { .. } => "remove",
         }
     }
 
@@ -203,7 +215,9 @@ impl fmt::Display for Program {
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.what {
-            What::Kill => write!(f, "{}: kill", process_name(self.file.process)),
+            What::Kill | What::Create { .. } | What::Remove { .. } => {
+                write!(f, "{}: {}", process_name(self.file.process), self.what)
+            }
             _ => write!(f, "{}: {}", self.file, self.what),
         }
     }
@@ -245,6 +259,17 @@ impl fmt::Display for What {
             What::Poll => write!(f, "poll"),
             What::Close => write!(f, "close"),
             What::Kill => write!(f, "kill"),
+            What::Create { lockspace, newexcl } => {
+                let flag = if *newexcl { " newexcl" } else { "" };
+                write!(f, "create {lockspace}{flag}")
+            }
+            What::Remove {
+                lockspace,
+                forcefree,
+            } => {
+                let flag = if *forcefree { " forcefree" } else { "" };
+                write!(f, "remove {lockspace}{flag}")
+            }
         }
     }
 }
@@ -275,7 +300,11 @@ impl fmt::Display for Name {
             Name::Own(name) => f.write_str(name),
             Name::Exactly(bytes) => {
                 let text = bytes.escape_ascii().to_string();
-                write!(f, "\"{}\"", text.replace(' ', "\\x20").replace('#', "\\x23"))
+                write!(
+                    f,
+                    "\"{}\"",
+                    text.replace(' ', "\\x20").replace('#', "\\x23")
+                )
             }
         }
     }
@@ -389,13 +418,32 @@ impl Words<'_> {
             "poll" => What::Poll,
             "close" => What::Close,
             "kill" => What::Kill,
+            "create" => What::Create {
+                lockspace: self.next("the lockspace")?,
+                newexcl: self.word("newexcl")?,
+            },
+            "remove" => What::Remove {
+                lockspace: self.next("the lockspace")?,
+                forcefree: self.word("forcefree")?,
+            },
             command => return Err(format!("there is no command {command}")),
         })
     }
 
+    /// Whether the word is there; another must not be.
+    fn word(&mut self, word: &str) -> Result<bool, String> {
+        match self.0.next() {
+            None => Ok(false),
+            Some(next) if next == word => Ok(true),
+            Some(next) => Err(format!("{next} is no {word}")),
+        }
+    }
+
     fn name(&mut self) -> Result<Name, String> {
         let word = self.next("the resource")?;
-        let quoted = word.strip_prefix('"').and_then(|word| word.strip_suffix('"'));
+        let quoted = word
+            .strip_prefix('"')
+            .and_then(|word| word.strip_suffix('"'));
         match quoted {
             Some(text) => Ok(Name::Exactly(unescape(text)?)),
             None => Ok(Name::Own(word)),
@@ -450,7 +498,8 @@ fn unescape(text: &str) -> Result<Vec<u8>, String> {
                 Some(b't') => b'\t',
                 Some(b'x') => {
                     let digits: String = rest.by_ref().take(2).map(char::from).collect();
-                    u8::from_str_radix(&digits, 16).map_err(|_| format!("\\x{digits} is no byte"))?
+                    u8::from_str_radix(&digits, 16)
+                        .map_err(|_| format!("\\x{digits} is no byte"))?
                 }
                 Some(byte @ (b'\\' | b'"' | b'\'')) => byte,
                 _ => return Err(format!("{text} has a \\ that means nothing")),
@@ -482,6 +531,10 @@ a1: read 2
 a1: poll
 a1: close
 a: kill
+a: create other newexcl
+a: create other
+a: remove other forcefree
+a: remove other
 ";
         let program: Program = text.parse().unwrap();
         assert_eq!(program.to_string(), text);

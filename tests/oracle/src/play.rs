@@ -4,28 +4,25 @@
 
 use crate::{
     abi::{self, Addresses, Command, LockRequest, Record},
-    cast::{Answer, Process, SharedFile},
+    cast::{Answer, SharedFile},
     differences::{self, Sent},
-    known::{invalid_conversion, Known},
+    known::{invalid_conversion, Asker, Known},
     language::{Ask, File, Name, Program, Step, What, Whose},
+    stage::{Stage, LOCKSPACE},
     terms::*,
-    transcript::{addresses, step_of_record, value, Heard, Outcome, Sayings, Transcript},
+    transcript::{addresses, step_of_record, value, Heard, Outcome, Transcript},
 };
-use std::{
-    collections::BTreeMap,
-    fs,
-    io::{self, Read, Write},
-    os::unix::fs::OpenOptionsExt,
-};
-
-const LOCKSPACE: &str = "oracle";
-const DEVICE: &str = "/dev/dlm_oracle";
+use std::{collections::BTreeMap, io};
 
 /// Numbers from here on are for steps that the program does not have.
 const UNSAID: usize = 1 << 20;
 
-/// What begins a line of the kernel's log that no healthy kernel prints.
-const COMPLAINTS: [&str; 6] = ["WARNING: ", "BUG: ", "Oops", "INFO: ", "Call Trace", "general protection"];
+/// Flags of a lockspace.
+const NEWEXCL: u32 = 8;
+const FORCEFREE: u32 = 2;
+
+/// No device has it.
+const NO_MINOR: u32 = 0xf_ffff;
 
 /// Whether programs are played as they are, or kept off the deliberate differences.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -34,109 +31,34 @@ pub enum Care {
     Avoid,
 }
 
-/// Where programs are played: a lockspace, and processes that stay from program to program.
-pub struct Stage {
-    ours: bool,
-    processes: BTreeMap<u8, Process>,
-    control: fs::File,
-    minor: u32,
-    /// A file of the stage's own, to see that nothing is left.
-    broom: SharedFile,
-    log: fs::File,
-    /// Of all programs.
-    pub sayings: Sayings,
-}
-
-impl Stage {
-    pub fn build() -> io::Result<Stage> {
-        let mut control = fs::OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open("/dev/dlm-control")?;
-        let minor = control.write(&abi::create_lockspace(LOCKSPACE))? as u32;
-        let broom = SharedFile::own(DEVICE)?;
-        let log = fs::OpenOptions::new()
-            .read(true)
-            .custom_flags(nix::fcntl::OFlag::O_NONBLOCK.bits())
-            .open("/dev/kmsg")?;
-        let mut stage = Stage {
-            ours: fs::exists("/sys/module/dlm_device")?,
-            processes: BTreeMap::new(),
-            control,
-            minor,
-            broom,
-            log,
-            sayings: Sayings::new(),
-        };
-        stage.complaint();
-        Ok(stage)
+/// Plays a program from its beginning to its end, at which nothing may be left of it.
+pub fn play(stage: &mut Stage, program: &Program, number: u64, care: Care) -> io::Result<Played> {
+    let mut play = Play {
+        stage,
+        known: Known::default(),
+        lockspaces: BTreeMap::new(),
+        files: Vec::new(),
+        asked_for: BTreeMap::new(),
+        number,
+        care,
+    };
+    let mut transcript = Transcript::default();
+    for (at, step) in program.steps.iter().enumerate() {
+        let outcome = play.step(step, at + 1);
+        transcript.outcomes.push(
+            outcome
+                .map_err(|error| io::Error::other(format!("step {}, {step}: {error}", at + 1)))?,
+        );
     }
-
-    /// Removes the lockspace, which must be empty; what was said in all that time.
-    pub fn strike(mut self) -> io::Result<Sayings> {
-        for process in self.processes.into_values() {
-            process.kill()?;
-        }
-        drop(self.broom);
-        let removed = self.control.write(&abi::remove_lockspace(self.minor));
-        removed.map_err(|error| io::Error::other(format!("a lock is left at the end: {error}")))?;
-        Ok(self.sayings)
+    transcript.outcomes.push(play.end()?);
+    transcript.count(&mut play.stage.sayings);
+    if care == Care::Avoid {
+        transcript.put_in_order(&play.known);
     }
-
-    /// Plays a program from its beginning to its end, at which nothing may be left of it.
-    pub fn play(&mut self, program: &Program, number: u64, care: Care) -> io::Result<Played> {
-        let mut play = Play {
-            stage: self,
-            known: Known::default(),
-            files: Vec::new(),
-            asked_for: BTreeMap::new(),
-            number,
-            care,
-        };
-        let mut transcript = Transcript::default();
-        for (at, step) in program.steps.iter().enumerate() {
-            let outcome = play.step(step, at + 1);
-            transcript.outcomes.push(outcome.map_err(|error| {
-                io::Error::other(format!("step {}, {step}: {error}", at + 1))
-            })?);
-        }
-        transcript.outcomes.push(play.end()?);
-        transcript.count(&mut play.stage.sayings);
-        if care == Care::Avoid {
-            transcript.put_in_order(&play.known);
-        }
-        Ok(Played {
-            transcript,
-            known: play.known,
-        })
-    }
-
-    /// The first complaint in what the kernel has said since this was last asked.
-    fn complaint(&mut self) -> Option<String> {
-        let mut first = None;
-        let mut message = [0; 4096];
-        loop {
-            match self.log.read(&mut message) {
-                Ok(length @ 1..) => {
-                    let text = String::from_utf8_lossy(&message[..length]);
-                    let text = text.split_once(';').map_or(&*text, |(_, text)| text);
-                    if COMPLAINTS.iter().any(|complaint| text.contains(complaint)) {
-                        first.get_or_insert_with(|| complaint(text));
-                    }
-                }
-                // Overwritten before it was read; what remains comes next.
-                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
-                _ => return first,
-            }
-        }
-    }
-}
-
-/// A complaint without what is not the same every time.
-fn complaint(text: &str) -> String {
-    let function = text.split_once(" at ").and_then(|(_, at)| at.split_once('+'));
-    let first = text.lines().next().unwrap_or_default();
-    function.map_or(first, |(function, _)| function).to_string()
+    Ok(Played {
+        transcript,
+        known: play.known,
+    })
 }
 
 /// What came of a program.
@@ -157,17 +79,12 @@ impl Played {
     }
 }
 
-fn succeed(answer: Answer) -> io::Result<()> {
-    match answer {
-        0.. => Ok(()),
-        _ => Err(io::Error::from_raw_os_error(-answer)),
-    }
-}
-
 /// A program that is being played.
 struct Play<'a> {
     stage: &'a mut Stage,
     known: Known,
+    /// The lockspaces that it has made, and their minors.
+    lockspaces: BTreeMap<String, u32>,
     /// By the numbers that they have in what is known; those that are open.
     files: Vec<Option<SharedFile>>,
     /// For which lock each step asked.
@@ -184,6 +101,10 @@ impl Play<'_> {
             !makes && self.known.lock(label).is_none()
         }) {
             outcome.said.push("there is no such lock".into());
+            return Ok(outcome);
+        }
+        if let What::Create { .. } | What::Remove { .. } = step.what {
+            self.lockspace(&step.what, &mut outcome);
             return Ok(outcome);
         }
         let file = self.open(step.file)?;
@@ -231,64 +152,68 @@ impl Play<'_> {
             self.disturb(file, &What::Close, &mut outcome)?;
             self.read_all(&mut outcome)?;
         }
-        succeed(self.stage.broom.write(&abi::purge(0, 0)))?;
-        for resource in 0..self.known.resources.len() {
-            if let Some(left) = self.left_on(resource)? {
-                let name = self.known.resources[resource].bytes.escape_ascii().to_string();
-                let name = name.split(' ').next().unwrap_or("").to_string();
-                outcome.said.push(format!("something is left on {name}: {left}").into());
+        for minor in self.lockspaces.values() {
+            self.stage.remove_lockspace(*minor, FORCEFREE);
+        }
+        self.stage.sweep()?;
+        for resource in &self.known.resources {
+            if let Some(left) = self.stage.left_on(&resource.bytes)? {
+                let name = resource.bytes.escape_ascii().to_string();
+                let name = name.split(' ').next().unwrap_or_default();
+                let left = format!("something is left on {name}: {left}");
+                outcome.said.push(left.into());
             }
         }
-        if let Some(complaint) = self.stage.complaint() {
-            outcome.said.push(format!("the kernel complains of {complaint}").into());
+        if let Some(complaint) = self.stage.log.complaint() {
+            outcome
+                .said
+                .push(format!("the kernel complains of {complaint}").into());
         }
         Ok(outcome)
     }
 
-    /// What is in the way of an exclusive lock.
-    fn left_on(&mut self, resource: usize) -> io::Result<Option<Text>> {
-        let broom = &mut self.stage.broom;
-        let user = addresses(0);
-        let id = broom.write(&abi::lock(&LockRequest {
-                mode: EX,
-                flags: NOQUEUE,
-                addresses: user,
-                name: &self.known.resources[resource].bytes,
-                ..LockRequest::default()
-        }));
-        if id <= 0 {
-            return Ok(Some(error_name(id)));
-        }
-        let (_, records) = broom.read(None);
-        let status = records.first().map(|bytes| Record::decode(bytes).status);
-        if status != Some(0) {
-            return Ok(Some(status.map_or("nothing".into(), error_name)));
-        }
-        let request = LockRequest {
-            id: id as u32,
-            addresses: user,
-            ..LockRequest::default()
+    // Lockspaces.
+
+    fn lockspace(&mut self, what: &What, outcome: &mut Outcome) {
+        let minor_of = |lockspace: &String| match &**lockspace {
+            LOCKSPACE => Some(self.stage.minor),
+            _ => self.lockspaces.get(lockspace).copied(),
         };
-        succeed(broom.write(&abi::unlock(Command::Unlock, &request)))?;
-        broom.read(None);
-        Ok(None)
+        match what {
+            What::Create { lockspace, newexcl } => {
+                let flags = if *newexcl { NEWEXCL } else { 0 };
+                let known = minor_of(lockspace);
+                let answer = self.stage.create_lockspace(lockspace, flags);
+                let success = if known == u32::try_from(answer).ok() {
+                    "the same"
+                } else {
+                    "a new one"
+                };
+                outcome.answer(what, answer_text(answer, success));
+                if let (None, Ok(minor)) = (known, u32::try_from(answer)) {
+                    self.lockspaces.insert(lockspace.clone(), minor);
+                }
+            }
+            What::Remove {
+                lockspace,
+                forcefree,
+            } => {
+                let flags = if *forcefree { FORCEFREE } else { 0 };
+                let minor = minor_of(lockspace).unwrap_or(NO_MINOR);
+                let answer = self.stage.remove_lockspace(minor, flags);
+                outcome.answer(what, answer_text(answer, "ok"));
+            }
+            _ => {}
+        }
     }
 
     // Processes and files.
-
-    fn process(&self, file: File) -> &Process {
-        &self.stage.processes[&file.process]
-    }
 
     fn open(&mut self, file: File) -> io::Result<usize> {
         if let Some(open) = self.known.open_file(file) {
             return Ok(open);
         }
-        let processes = &mut self.stage.processes;
-        if let std::collections::btree_map::Entry::Vacant(vacant) = processes.entry(file.process) {
-            vacant.insert(Process::start(DEVICE)?);
-        }
-        let shared = self.process(file).open()?;
+        let shared = self.stage.process(file.process)?.open()?;
         self.files.push(Some(shared));
         Ok(self.known.opened(file))
     }
@@ -296,7 +221,7 @@ impl Play<'_> {
     fn write(&mut self, file: File, bytes: &[u8]) -> io::Result<Answer> {
         let open = self.open(file)?;
         match &self.files[open] {
-            Some(shared) => self.process(file).write(shared, bytes),
+            Some(shared) => self.stage.process(file.process)?.write(shared, bytes),
             None => Err(io::Error::other("the file is closed")),
         }
     }
@@ -327,19 +252,20 @@ impl Play<'_> {
         if unordered {
             self.read_all(outcome)?;
         }
-        let shared: Vec<_> = going.iter().filter_map(|open| self.files[*open].take()).collect();
+        let shared: Vec<_> = going
+            .iter()
+            .filter_map(|open| self.files[*open].take())
+            .collect();
         match what {
             What::Purge { whose, node } => self.purge(file, whose, *node, outcome)?,
             What::Close => {
                 for shared in shared {
-                    self.process(file).close(shared)?;
+                    self.stage.process(file.process)?.close(shared)?;
                 }
             }
             _ => {
                 drop(shared);
-                if let Some(process) = self.stage.processes.remove(&file.process) {
-                    process.kill()?;
-                }
+                self.stage.kill(file.process)?;
             }
         }
         for going in going {
@@ -373,8 +299,14 @@ impl Play<'_> {
         Ok(())
     }
 
-    fn purge(&mut self, file: File, whose: &Whose, node: u32, outcome: &mut Outcome) -> io::Result<()> {
-        let own = self.process(file).pid();
+    fn purge(
+        &mut self,
+        file: File,
+        whose: &Whose,
+        node: u32,
+        outcome: &mut Outcome,
+    ) -> io::Result<()> {
+        let own = self.stage.process(file.process)?.pid();
         let pid = match whose {
             Whose::Own => own,
             Whose::All => 0,
@@ -418,11 +350,12 @@ impl Play<'_> {
         given
     }
 
+    /// Asks for what `what` says, and takes down the answer.
     fn ask(
         &mut self,
         file: File,
         what: &What,
-        given: Addresses,
+        addresses: Addresses,
         number: usize,
         outcome: &mut Outcome,
     ) -> io::Result<()> {
@@ -439,40 +372,38 @@ impl Play<'_> {
             mode: ask.mode,
             flags: ask.flags,
             id: lock.map_or(0, |lock| self.known.locks[lock].id),
-            addresses: given,
+            addresses,
             value: value(&ask.value),
             name: resource.map_or(&[], |resource| &*self.known.resources[resource].bytes),
         };
-        let bytes = encode(what, request);
-        let answer = self.write(file, &bytes)?;
-        let pid = self.process(file).pid();
+        let answer = self.write(file, &encode(what, request))?;
+        let asker = Asker {
+            file: open,
+            pid: self.stage.process(file.process)?.pid(),
+            addresses,
+        };
         self.known.stir();
-        match (what, lock) {
-            (What::Lock { lock, .. }, _) => {
-                outcome.answer(what, answer_text(answer, "lock"));
-                if let (id @ 1.., Some(resource)) = (answer, resource) {
-                    let made = self.known.requested(lock, id as u32, resource, open, pid, ask, given);
-                    self.asked_for.insert(number, made);
+        outcome.answer(what, answer_text(answer, success(what)));
+        let concerned = match (what, resource, lock) {
+            (What::Lock { lock, .. }, Some(resource), _) if answer > 0 => {
+                let id = answer as u32;
+                Some(self.known.requested(lock, id, resource, asker, ask))
+            }
+            (What::Adopt { lock, .. }, ..) if answer > 0 => {
+                let adopted = self.known.adopted(lock, answer as u32, asker, ask);
+                let label = adopted.map_or("an unknown lock", |lock| &self.known.locks[lock].label);
+                outcome.said.push(label.to_string().into());
+                adopted
+            }
+            (What::Lock { .. } | What::Adopt { .. }, ..) => None,
+            (.., lock) => {
+                if let Some(lock) = lock {
+                    self.answered(what, ask, lock, answer, asker);
                 }
+                lock
             }
-            (What::Adopt { lock, .. }, _) => {
-                let adopted = match answer {
-                    1.. => self.known.adopted(lock, answer as u32, open, pid, ask, given),
-                    _ => None,
-                };
-                outcome.answer(what, answer_text(answer, "adopted"));
-                if let Some(adopted) = adopted {
-                    self.asked_for.insert(number, adopted);
-                    outcome.said.push(self.known.locks[adopted].label.clone().into());
-                }
-            }
-            (_, None) => outcome.answer(what, answer_text(answer, "ok")),
-            (_, Some(lock)) => {
-                outcome.answer(what, answer_text(answer, "ok"));
-                self.asked_for.insert(number, lock);
-                self.answered(what, ask, lock, answer, pid, given);
-            }
-        }
+        };
+        self.asked_for.extend(concerned.map(|lock| (number, lock)));
         Ok(())
     }
 
@@ -488,28 +419,20 @@ impl Play<'_> {
     }
 
     /// An operation on a lock was accepted, or refused.
-    fn answered(
-        &mut self,
-        what: &What,
-        ask: &Ask,
-        lock: usize,
-        answer: Answer,
-        pid: u32,
-        given: Addresses,
-    ) {
+    fn answered(&mut self, what: &What, ask: &Ask, lock: usize, answer: Answer, asker: Asker) {
         const EBUSY: Answer = -16;
         let before = self.known.locks[lock].addresses;
         let unlocks = Addresses {
-            cast_parameter: match given.cast_parameter {
+            cast_parameter: match asker.addresses.cast_parameter {
                 0 => before.cast_parameter,
                 parameter => parameter,
             },
-            lksb: given.lksb,
+            lksb: asker.addresses.lksb,
             ..before
         };
         match (what, answer) {
             (What::Convert { .. }, 0 | EBUSY) if !invalid_conversion(ask) => {
-                self.known.converted(lock, pid, ask, given, answer == EBUSY)
+                self.known.converted(lock, asker, ask, answer == EBUSY)
             }
             (What::Unlock { .. }, 0) => self.known.unlocked(lock, ask.flags, unlocks),
             (What::Cancel { .. }, 0) => self.known.cancelled(lock, Some(unlocks)),
@@ -557,7 +480,12 @@ impl Play<'_> {
 
     fn heard(&mut self, file: usize, elsewhere: bool, record: Record) -> Heard {
         let by_address = step_of_record(&record).and_then(|step| self.asked_for.get(&step));
-        let by_id = || self.known.locks.iter().rposition(|lock| lock.id == record.id);
+        let by_id = || {
+            self.known
+                .locks
+                .iter()
+                .rposition(|lock| lock.id == record.id)
+        };
         let lock = by_address.copied().or_else(by_id);
         let mut status = record.status;
         if record.bast_mode == 0 {
@@ -582,6 +510,15 @@ fn answer_text(answer: Answer, success: &'static str) -> Text {
     match answer {
         0.. => success.into(),
         _ => error_name(answer),
+    }
+}
+
+/// What it is to succeed.
+fn success(what: &What) -> &'static str {
+    match what {
+        What::Lock { .. } => "lock",
+        What::Adopt { .. } => "adopted",
+        _ => "ok",
     }
 }
 

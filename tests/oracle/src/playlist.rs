@@ -84,7 +84,11 @@ pub fn parse(text: &str) -> Result<Vec<Entry>, String> {
                 Entry::Program {
                     name: raw.unwrap_or(line)["program ".len()..].into(),
                     program: steps.join("\n").parse()?,
-                    care: if raw.is_some() { Care::AsItIs } else { Care::Avoid },
+                    care: if raw.is_some() {
+                        Care::AsItIs
+                    } else {
+                        Care::Avoid
+                    },
                 }
             }
             _ => return Err(format!("not understood: {line}")),
@@ -188,13 +192,19 @@ impl Answers {
                 continue;
             }
             if !name.is_empty() {
-                answers.by_name.insert(std::mem::take(&mut name), std::mem::take(&mut current));
+                answers
+                    .by_name
+                    .insert(std::mem::take(&mut name), std::mem::take(&mut current));
             }
-            let counted = line.strip_prefix("said ").and_then(|said| said.split_once(' '));
+            let counted = line
+                .strip_prefix("said ")
+                .and_then(|said| said.split_once(' '));
             if line == "done" {
                 answers.done = true;
             } else if let Some((count, what)) = counted {
-                answers.sayings.insert(what.into(), count.parse().unwrap_or(0));
+                answers
+                    .sayings
+                    .insert(what.into(), count.parse().unwrap_or(0));
             } else if let Some((of, hash)) = line.rsplit_once(' ') {
                 name = of.into();
                 current.hash = hash.into();

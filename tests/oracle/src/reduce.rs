@@ -118,13 +118,21 @@ fn without_steps(program: &Program) -> Vec<Reduction> {
 
 /// Without all that is about one lock, and about two.
 fn without_locks(program: &Program) -> Vec<Reduction> {
-    let mut locks: Vec<_> = program.steps.iter().filter_map(|step| step.what.lock()).collect();
+    let mut locks: Vec<_> = program
+        .steps
+        .iter()
+        .filter_map(|step| step.what.lock())
+        .collect();
     locks.sort();
     locks.dedup();
-    let pairs = locks.iter().flat_map(|one| locks.iter().map(move |other| (one, other)));
+    let pairs = locks
+        .iter()
+        .flat_map(|one| locks.iter().map(move |other| (one, other)));
     let without = |(one, other): (&&str, &&str)| {
         Reduction::keeping(program, |_, step| {
-            step.what.lock().is_none_or(|lock| lock != *one && lock != *other)
+            step.what
+                .lock()
+                .is_none_or(|lock| lock != *one && lock != *other)
         })
     };
     pairs.map(without).collect()
@@ -136,7 +144,14 @@ fn simpler_steps(program: &Program) -> Vec<Reduction> {
         let Some(ask) = step.what.ask() else {
             if let What::Read(Some(_)) = step.what {
                 let what = What::Read(None);
-                found.push(Reduction::with(program, at, Step { what, ..step.clone() }));
+                found.push(Reduction::with(
+                    program,
+                    at,
+                    Step {
+                        what,
+                        ..step.clone()
+                    },
+                ));
             }
             continue;
         };
@@ -164,7 +179,10 @@ fn simpler_asks(ask: &Ask) -> Vec<Ask> {
         value: String::new(),
         ..ask.clone()
     };
-    let weaker = (NL..ask.mode).map(|mode| Ask { mode, ..ask.clone() });
+    let weaker = (NL..ask.mode).map(|mode| Ask {
+        mode,
+        ..ask.clone()
+    });
     let flagless = FLAGS.iter().filter(|(_, flag)| ask.flags & flag != 0);
     let flagless = flagless.map(|(_, flag)| Ask {
         flags: ask.flags & !flag,
@@ -225,7 +243,10 @@ mod tests {
             tries.into_iter().find(fails)
         };
         while let Some(smaller) = smaller(&program) {
-            assert!(weight(&smaller) < weight(&program), "{program} to {smaller}");
+            assert!(
+                weight(&smaller) < weight(&program),
+                "{program} to {smaller}"
+            );
             program = smaller;
         }
         program
@@ -244,12 +265,17 @@ mod tests {
     fn only_what_is_needed_remains() {
         for seed in 0..5 {
             let mut program = generate::program(seed, 50);
-            let needed: Program = "b1: close\na1: lock x y EX valblk\na2: read".parse().unwrap();
+            let needed: Program = "b1: close\na1: lock x y EX valblk\na2: read"
+                .parse()
+                .unwrap();
             for (at, step) in [10, 30, 60].into_iter().zip(&needed.steps) {
                 program.steps.insert(at, step.clone());
             }
             let small = shrunk(program, &["close", "lock x", "valblk", "read"]);
-            assert_eq!(small.to_string(), "a1: close\na1: lock x y NL valblk\na1: read\n");
+            assert_eq!(
+                small.to_string(),
+                "a1: close\na1: lock x y NL valblk\na1: read\n"
+            );
         }
     }
 }

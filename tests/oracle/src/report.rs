@@ -56,7 +56,10 @@ pub fn never(answers: &Answers) -> Vec<&'static str> {
 pub fn side_by_side(program: &Program, theirs: Option<&Answer>, ours: Option<&Answer>) -> String {
     let steps: Vec<_> = program.steps.iter().map(ToString::to_string).collect();
     let widest = steps.iter().map(String::len).max().unwrap_or(0).max(4);
-    let mut text = format!("       {:widest$}  | {:WIDTH$} | dlm_device\n", "step", "fs/dlm");
+    let mut text = format!(
+        "       {:widest$}  | {:WIDTH$} | dlm_device\n",
+        "step", "fs/dlm"
+    );
     for (at, step) in steps.iter().map(String::as_str).chain(["end"]).enumerate() {
         let of = |answer: Option<&Answer>| match answer {
             Some(answer) => answer.lines.get(at).cloned().unwrap_or_default(),

@@ -55,7 +55,10 @@ impl Transcript {
 
     /// A line for each step, and one for the end.
     pub fn lines(&self, known: &Known) -> Vec<String> {
-        self.outcomes.iter().map(|outcome| outcome.line(known)).collect()
+        self.outcomes
+            .iter()
+            .map(|outcome| outcome.line(known))
+            .collect()
     }
 
     /// A number for what the lines say.
@@ -105,7 +108,11 @@ impl Outcome {
     }
 }
 
-const FLAGS: [(u8, &str); 3] = [(DEMOTED, "demoted"), (ALTMODE, "altmode"), (VALNOTVALID, "invalid")];
+const FLAGS: [(u8, &str); 3] = [
+    (DEMOTED, "demoted"),
+    (ALTMODE, "altmode"),
+    (VALNOTVALID, "invalid"),
+];
 
 impl Heard {
     fn hash(&self, known: &Known, hasher: &mut impl Hasher) {
@@ -142,7 +149,10 @@ impl Heard {
             Some(lock) => text += &known.locks[lock].label,
             None => text += "an unknown lock",
         }
-        if self.lock.is_some_and(|lock| known.locks[lock].id != record.id) {
+        if self
+            .lock
+            .is_some_and(|lock| known.locks[lock].id != record.id)
+        {
             text += " by another id";
         }
         if record.bast_mode == 0 {
@@ -202,7 +212,11 @@ fn value_text(bytes: &[u8; LVB]) -> String {
     let end = bytes.iter().position(|byte| *byte == b'|').unwrap_or(0);
     let word = String::from_utf8_lossy(&bytes[..end]);
     if *bytes == value(&word) {
-        return if word.is_empty() { "zeros".into() } else { word.into() };
+        return if word.is_empty() {
+            "zeros".into()
+        } else {
+            word.into()
+        };
     }
     format!("\"{}\"", bytes.escape_ascii())
 }
@@ -216,7 +230,7 @@ const BAST_PARAMETER: u64 = 4;
 const LKSB: u64 = 5;
 
 fn address(kind: u64, step: usize) -> u64 {
-    0x0ca1_1000_0000_0000 | kind << 32 | step as u64
+    0x0ca1_1000_0000_0000 | (kind << 32) | step as u64
 }
 
 pub fn addresses(step: usize) -> Addresses {

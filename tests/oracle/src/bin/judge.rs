@@ -66,7 +66,9 @@ impl Folder {
     fn write(&self, name: &str, text: &str) -> Result<()> {
         let path = self.0.join(name);
         let folder = path.parent().map_or(Ok(()), fs::create_dir_all);
-        folder.and_then(|()| fs::write(&path, text)).map_err(|why| format!("{}: {why}", path.display()))
+        folder
+            .and_then(|()| fs::write(&path, text))
+            .map_err(|why| format!("{}: {why}", path.display()))
     }
 
     fn playlist(&self, side: Side) -> Result<Vec<Entry>> {
@@ -79,7 +81,9 @@ impl Folder {
     }
 
     fn answers(&self, side: Side) -> Result<Answers> {
-        Ok(Answers::parse(&self.read(&format!("{}/answers", side.folder()))?))
+        Ok(Answers::parse(
+            &self.read(&format!("{}/answers", side.folder()))?,
+        ))
     }
 
     /// What is being shrunk: a playlist of its own.
@@ -93,12 +97,18 @@ impl Folder {
 
 fn cases(folder: &Path) -> Result<Vec<Case>> {
     let list = |folder: &Path| -> io::Result<Vec<PathBuf>> {
-        fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect()
+        fs::read_dir(folder)?
+            .map(|entry| Ok(entry?.path()))
+            .collect()
     };
     let mut files = list(folder).map_err(|why| format!("{}: {why}", folder.display()))?;
     files.sort();
     let case = |path: PathBuf| {
-        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let name = path
+            .file_stem()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
         let text = fs::read_to_string(&path).map_err(|why| format!("{}: {why}", path.display()))?;
         Case::parse(&name, &text)
     };
@@ -114,7 +124,10 @@ fn check_rows(cases: &[Case], table: &str) -> Result<()> {
         }
     }
     for row in Row::ALL {
-        if !cases.iter().any(|case| case.row.as_deref() == Some(row.title())) {
+        if !cases
+            .iter()
+            .any(|case| case.row.as_deref() == Some(row.title()))
+        {
             return Err(format!("no case shows the difference \"{}\"", row.title()));
         }
     }
@@ -140,10 +153,15 @@ fn plan(args: &[String]) -> Result<ExitCode> {
     let all = || entries.iter().chain([&seeds]);
     folder.set_playlist(Side::Ours, &all().collect::<Vec<_>>())?;
     let only_ours = |entry: &&Entry| match entry {
-        Entry::Program { name, .. } => cases.iter().any(|case| case.only_ours && case.name == *name),
+        Entry::Program { name, .. } => cases
+            .iter()
+            .any(|case| case.only_ours && case.name == *name),
         Entry::Seeds { .. } => false,
     };
-    folder.set_playlist(Side::Theirs, &all().filter(|entry| !only_ours(entry)).collect::<Vec<_>>())?;
+    folder.set_playlist(
+        Side::Theirs,
+        &all().filter(|entry| !only_ours(entry)).collect::<Vec<_>>(),
+    )?;
     folder.write("cases", from)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -207,7 +225,8 @@ fn judge(folder: &Folder) -> Result<ExitCode> {
     for case in &cases {
         let (theirs, ours) = both.of(&format!("program {}", case.name));
         let nothing = Vec::new();
-        let lines = |answer: Option<&Answer>| answer.map_or(nothing.clone(), |answer| answer.lines.clone());
+        let lines =
+            |answer: Option<&Answer>| answer.map_or(nothing.clone(), |answer| answer.lines.clone());
         let theirs = (!case.only_ours).then(|| lines(theirs));
         let faults = case.faults(theirs.as_deref(), &lines(ours));
         if !faults.is_empty() {
@@ -227,13 +246,15 @@ fn judge(folder: &Folder) -> Result<ExitCode> {
             continue;
         };
         seeds += count;
-        different.extend((first..first + count).filter(|seed| both.differs(&seed_name(*seed))).map(
-            |seed| Entry::Program {
-                name: seed_name(seed),
-                program: generate::program(seed, operations),
-                care: Care::Avoid,
-            },
-        ));
+        different.extend(
+            (first..first + count)
+                .filter(|seed| both.differs(&seed_name(*seed)))
+                .map(|seed| Entry::Program {
+                    name: seed_name(seed),
+                    program: generate::program(seed, operations),
+                    care: Care::Avoid,
+                }),
+        );
     }
     for (died, who) in both.died.iter().zip(["fs/dlm", "dlm_device"]) {
         if let Some(name) = died {
@@ -243,7 +264,10 @@ fn judge(folder: &Folder) -> Result<ExitCode> {
     let never = report::never(&both.theirs);
     let poor = seeds >= ENOUGH && !never.is_empty();
     if poor {
-        println!("not ok: in {seeds} random programs never happened: {}\n", never.join(", "));
+        println!(
+            "not ok: in {seeds} random programs never happened: {}\n",
+            never.join(", ")
+        );
     }
     let dead = both.died.iter().any(Option::is_some);
     println!("{fine} of {} cases are as they are to be", cases.len());
@@ -251,7 +275,11 @@ fn judge(folder: &Folder) -> Result<ExitCode> {
     folder.write("sayings", &format!("{:#?}\n", both.theirs.sayings))?;
     if different.is_empty() {
         let well = fine == cases.len() && !dead && !poor;
-        return Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        return Ok(if well {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        });
     }
     different.truncate(SHOWN);
     next_round(folder, different)
@@ -327,15 +355,25 @@ fn shrink(folder: &Folder, suspects: Vec<Entry>) -> Result<ExitCode> {
         // What was fine alone of what has been tried is now tried together.
         let fine: Vec<_> = reduce::reductions(&tries[0])
             .into_iter()
-            .filter(|one| tries[1..].iter().zip(1..).any(|(of, number)| *of == one.result() && differs(number)))
+            .filter(|one| {
+                tries[1..]
+                    .iter()
+                    .zip(1..)
+                    .any(|(of, number)| *of == one.result() && differs(number))
+            })
             .collect();
         let together = reduce::together(&tries[0], &fine).into_iter();
         let bold = together.filter(|one| reduce::weight(one) < reduce::weight(best));
-        remaining.extend([best.clone()].into_iter().chain(bold).map(|program| Entry::Program {
-            name: name.into(),
-            program,
-            care: Care::Avoid,
-        }));
+        remaining.extend(
+            [best.clone()]
+                .into_iter()
+                .chain(bold)
+                .map(|program| Entry::Program {
+                    name: name.into(),
+                    program,
+                    care: Care::Avoid,
+                }),
+        );
     }
     if smaller {
         return next_round(folder, remaining);
@@ -343,7 +381,10 @@ fn shrink(folder: &Folder, suspects: Vec<Entry>) -> Result<ExitCode> {
     for suspect in remaining.chunk_by(same_name) {
         if let (name, Some(program)) = (name_of(&suspect[0]), program_of(&suspect[0])) {
             let (theirs, ours) = both.of(&format!("program {name} try 0"));
-            println!("\nnot ok: {name}, shrunk to {} steps:\n", program.steps.len());
+            println!(
+                "\nnot ok: {name}, shrunk to {} steps:\n",
+                program.steps.len()
+            );
             println!("{}", report::side_by_side(program, theirs, ours));
         }
     }
