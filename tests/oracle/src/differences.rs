@@ -9,13 +9,14 @@
 use crate::{
     abi::Record,
     known::{invalid_conversion, invalid_unlock, Granted, Known, Lock},
-    language::{Ask, Step, What},
+    language::{Ask, Name, Step, What},
     terms::*,
     transcript::Heard,
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Row {
+    AdoptedWithFlags,
     AlternativeIsHeld,
     BlockedWhilePending,
     BusyGetsBuffer,
@@ -34,7 +35,8 @@ pub enum Row {
 }
 
 impl Row {
-    pub const ALL: [Row; 15] = [
+    pub const ALL: [Row; 16] = [
+        Row::AdoptedWithFlags,
         Row::AlternativeIsHeld,
         Row::BlockedWhilePending,
         Row::BusyGetsBuffer,
@@ -55,7 +57,8 @@ impl Row {
     /// The row's first cell.
     pub fn title(self) -> &'static str {
         match self {
-            Row::CancelledTwice => "cancelling a lock whose conversion was cancelled before",
+            Row::AdoptedWithFlags => "adopting an orphan whose conversion waits, with other flags",
+            Row::CancelledTwice => "cancelling a granted lock that has CANCEL among its flags",
             Row::AlternativeIsHeld => "a conversion by ALTPR or ALTCW to the mode that the lock holds, granted after waiting",
             Row::BlockedWhilePending => "a blocking record read while an operation of that lock is pending",
             Row::BusyGetsBuffer => "a conversion with VALBLK, refused with EBUSY, of a lock without a value buffer",
@@ -119,6 +122,9 @@ pub fn avoid(step: &Step, known: &Known) -> Sent {
     let lock = step.what.lock().and_then(|label| known.lock(label));
     let mut sent = Sent::as_it_is(&step.what);
     match (&step.what, lock) {
+        (What::Adopt { name, ask, .. }, _) if flags_change(known, name, ask) => {
+            return Sent::not(Row::AdoptedWithFlags)
+        }
         (What::Lock { .. } | What::Adopt { .. }, _) => {
             sent.without(FORCEUNLOCK, Row::ForcedRequest);
         }
@@ -156,6 +162,18 @@ pub fn avoid(step: &Step, known: &Known) -> Sent {
         _ => {}
     }
     sent
+}
+
+/// Whether a conversion of an orphan may wait there that others would decide by other flags.
+fn flags_change(known: &Known, name: &Name, ask: &Ask) -> bool {
+    const DECIDING: u32 =
+        NOQUEUE | VALBLK | IVVALBLK | CONVDEADLK | NODLCKWT | EXPEDITE | NOORDER | ALTPR | ALTCW;
+    let resource = known.known_resource(name);
+    known.owned(None).any(|lock| {
+        lock.granted == Granted::Unsure
+            && Some(lock.resource) == resource
+            && (lock.flags | ask.flags) & DECIDING != 0
+    })
 }
 
 /// The file to be read before a step is sent, for what its lock is granted decides how.

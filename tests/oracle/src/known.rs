@@ -65,7 +65,7 @@ pub struct Lock {
     pub vague: bool,
     /// Ever.
     pub cancelled: bool,
-    /// A cancel may have stopped what it was about, since it was last converted.
+    /// CANCEL may be among its flags: what was going on was cancelled, or it came with adopting.
     pub stopped: bool,
     /// Unless None it may be gone; and this many had been made when that began.
     doubt: Option<u64>,
@@ -278,15 +278,15 @@ impl Known {
         }
     }
 
-    /// Which orphan was adopted, if it can be told by its id.
+    /// Which orphan was adopted, if it can be told by its id: the last that had it.
     pub fn adopted(&mut self, label: &str, id: u32, asker: Asker, ask: &Ask) -> Option<usize> {
         let orphan = |lock: &Lock| lock.is_orphan() && lock.id == id;
-        let found = self.locks.iter().position(orphan)?;
+        let found = self.locks.iter().rposition(orphan)?;
         let lock = &mut self.locks[found];
         lock.owner = Some(asker.file);
         lock.pid = asker.pid;
         lock.flags = ask.flags;
-        lock.stopped = false;
+        lock.stopped = ask.flags & CANCEL != 0;
         lock.addresses = asker.addresses;
         lock.vague |= lock.granted == Granted::Unsure;
         lock.granted = Granted::Mode(ask.mode);
