@@ -24,13 +24,13 @@ const char *const mode_name[MODES] = { "NL", "CR", "CW", "PR", "PW", "EX" };
 
 static struct request new_request(int command)
 {
-	struct request r = { .size = sizeof(r.req) };
+	struct request r = { .size = REQUEST_SIZE };
 
 	r.req.version[0] = DLM_DEVICE_VERSION_MAJOR;
 	r.req.version[1] = DLM_DEVICE_VERSION_MINOR;
 	r.req.version[2] = DLM_DEVICE_VERSION_PATCH;
 	r.req.cmd = command;
-	r.req.is64bit = 1;
+	r.req.is64bit = sizeof(void *) == 8;
 	return r;
 }
 

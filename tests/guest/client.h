@@ -38,7 +38,12 @@ extern const char *const mode_name[MODES];
 /* Not sent: makes a request carry BAST. Without it, no blocking notification is asked for. */
 #define WITH_BAST	0x40000000
 
-#define REQUEST_MAX	(sizeof(struct dlm_write_request) + DLM_RESNAME_MAXLEN)
+/* Without a name. fs/dlm takes a 32-bit request for four bytes longer than i386 makes it. */
+#define REQUEST_SIZE \
+	(sizeof(struct dlm_write_request) + (reference() && sizeof(void *) == 4 ? 4 : 0))
+
+/* What write() takes at most, whoever writes: a 64-bit program's request with the longest name. */
+#define REQUEST_MAX	(120 + DLM_RESNAME_MAXLEN)
 
 struct request {
 	size_t size;
