@@ -22,7 +22,8 @@
 //! who was already told of whom - is in a `Contention` of its own, made with the first refusal.
 //!
 //! The rules are those of fs/dlm on a single node, to the order of the records. Here are the
-//! requests; `granting`, `blocking` and `values` have the rules, `resource` what they work on.
+//! requests; `granting`, `blocking` and `values` have the rules, `resource` what they work on, and
+//! `survey` is for those who look on.
 
 // The paths are spelled out because the host's tests include this file from elsewhere.
 #[path = "lock_table/blocking.rs"]
@@ -33,10 +34,20 @@ mod granting;
 mod id;
 #[path = "lock_table/resource.rs"]
 mod resource;
+#[path = "lock_table/survey.rs"]
+mod survey;
 #[path = "lock_table/values.rs"]
 mod values;
 
-pub(crate) use self::id::IdSpace;
+pub(crate) use self::{
+    id::IdSpace,
+    resource::State,
+    survey::{
+        LockSight,
+        ResourceSight,
+        Sight, //
+    },
+};
 
 use self::{
     blocking::Blocked,
@@ -51,9 +62,9 @@ use self::{
         Contention,
         Lock,
         Name,
-        Resource,
-        State, //
+        Resource, //
     },
+    survey::Stand, //
 };
 use crate::{
     directory::{
@@ -74,6 +85,7 @@ use crate::{
         Value, //
     },
 };
+use core::ops::AddAssign;
 use kernel::prelude::*;
 
 /// Where the owner of a lock keeps what it needs to tell about it; opaque to the table.
@@ -132,6 +144,9 @@ pub(crate) trait Owner {
 
     /// The lock is gone without a completion.
     fn close(&self, ticket: Ticket);
+
+    /// The transaction that the program says the lock belongs to, for those who look.
+    fn transaction(&self, ticket: Ticket) -> u64;
 }
 
 /// What a LOCK request asks of the table, be it for a new lock or a conversion.
@@ -202,6 +217,39 @@ fn check_unlock(flags: Flags) -> Result {
 struct Client<O> {
     owner: O,
     owned: List<ByOwner>,
+    holdings: Holdings,
+}
+
+/// How many locks somebody has, by what they are doing.
+#[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
+pub(crate) struct Holdings {
+    pub(crate) all: u32,
+    pub(crate) converting: u32,
+    pub(crate) waiting: u32,
+}
+
+impl Holdings {
+    pub(crate) fn granted(&self) -> u32 {
+        self.all - self.converting - self.waiting
+    }
+}
+
+/// How many locks of a lock's client wait as it does, if it waits at all.
+fn fellow_waiters<'a, O>(clients: &'a mut Slab<Client<O>>, lock: &Lock) -> Option<&'a mut u32> {
+    let count = match lock.state {
+        State::Loose | State::Granted => return None,
+        State::Converting => |holdings: &'a mut Holdings| &mut holdings.converting,
+        State::Waiting => |holdings: &'a mut Holdings| &mut holdings.waiting,
+    };
+    Some(count(&mut clients.get_mut(lock.client)?.holdings))
+}
+
+impl AddAssign for Holdings {
+    fn add_assign(&mut self, more: Self) {
+        self.all += more.all;
+        self.converting += more.converting;
+        self.waiting += more.waiting;
+    }
 }
 
 /// One shard of a lockspace.
@@ -215,6 +263,8 @@ pub(crate) struct LockTable<O> {
     /// they have `NONE`, and as ticket their number in this order.
     orphans: List<ByOwner>,
     next_orphan: u32,
+    surveyors: Slab<Stand>,
+    now: u32,
 }
 
 /// What becomes of the PERSISTENT locks of a client that leaves.
@@ -236,7 +286,15 @@ impl<O: Owner> LockTable<O> {
             clients: Slab::new(),
             orphans: List::new(),
             next_orphan: 0,
+            surveyors: Slab::new(),
+            now: 0,
         }
+    }
+
+    /// Tells the time, in whatever measure the caller likes: it is what [`LockSight::since`] is
+    /// in.
+    pub(crate) fn set_time(&mut self, now: u32) {
+        self.now = now;
     }
 
     /// Whether there is no lock at all.
@@ -249,6 +307,7 @@ impl<O: Owner> LockTable<O> {
         let client = Client {
             owner,
             owned: List::new(),
+            holdings: Holdings::default(),
         };
         self.clients.insert(client, NONE)
     }
@@ -258,6 +317,12 @@ impl<O: Owner> LockTable<O> {
     pub(crate) fn remove_client(&mut self, client: u32) -> Option<O> {
         let client = self.clients.remove(client)?;
         Some(client.owner)
+    }
+
+    /// What a client has in this table.
+    pub(crate) fn holdings(&self, client: u32) -> Holdings {
+        let client = self.clients.get(client);
+        client.map_or_else(Holdings::default, |client| client.holdings)
     }
 
     // Requests.
@@ -498,8 +563,7 @@ impl<O: Owner> LockTable<O> {
         entry.listens = ask.listens;
         entry.pid = ask.pid;
         let id = entry.id;
-        let owned = &mut self.clients[client].owned;
-        owned.push_back(&mut self.locks, lock);
+        self.own(client, lock);
         Ok(id)
     }
 
@@ -574,9 +638,8 @@ impl<O: Owner> LockTable<O> {
     fn orphan(&mut self, lock: u32) -> bool {
         let quick = self.is_quick(lock);
         let Lock { client, ticket, .. } = self.locks[lock];
-        let client = &mut self.clients[client];
-        client.owner.close(ticket);
-        client.owned.remove(&mut self.locks, lock);
+        self.clients[client].owner.close(ticket);
+        self.disown(lock);
         let entry = &mut self.locks[lock];
         entry.client = NONE;
         entry.ticket = self.next_orphan;
@@ -633,6 +696,10 @@ impl<O: Owner> LockTable<O> {
     fn enqueue(&mut self, lock: u32, state: State) {
         let entry = &mut self.locks[lock];
         entry.state = state;
+        entry.since = self.now;
+        if let Some(fellows) = fellow_waiters(&mut self.clients, entry) {
+            *fellows += 1;
+        }
         let resource = &mut self.resources[entry.resource];
         resource.count_in(entry);
         // NL is in nobody's way: behind the others it lengthens no search for those who are.
@@ -652,7 +719,13 @@ impl<O: Owner> LockTable<O> {
 
     /// Takes a lock off its queue, if it is on one.
     fn dequeue(&mut self, lock: u32) {
+        if !self.surveyors.is_empty() {
+            self.step_aside(Stand::Lock(lock));
+        }
         let entry = &mut self.locks[lock];
+        if let Some(fellows) = fellow_waiters(&mut self.clients, entry) {
+            *fellows -= 1;
+        }
         let resource = &mut self.resources[entry.resource];
         resource.count_out(entry);
         let state = core::mem::replace(&mut entry.state, State::Loose);
@@ -706,6 +779,9 @@ impl<O: Owner> LockTable<O> {
         if !self.resources[resource].is_unused() {
             return;
         }
+        if !self.surveyors.is_empty() {
+            self.step_aside(Stand::Resource(resource));
+        }
         if let Some(resource) = self.resources.remove(resource) {
             self.values.remove(resource.value);
         }
@@ -749,8 +825,7 @@ impl<O: Owner> LockTable<O> {
         match inserted {
             Ok(lock) => {
                 self.locks[lock].id = self.ids.encode(lock, self.locks.round(lock));
-                let owned = &mut self.clients[client].owned;
-                owned.push_back(&mut self.locks, lock);
+                self.own(client, lock);
             }
             Err(_) => {
                 self.values.remove(value);
@@ -760,14 +835,31 @@ impl<O: Owner> LockTable<O> {
     }
 
     fn free(&mut self, lock: u32) {
-        let Lock { client, value, .. } = self.locks[lock];
-        let owned = match self.clients.get_mut(client) {
-            Some(client) => &mut client.owned,
-            None => &mut self.orphans,
-        };
-        owned.remove(&mut self.locks, lock);
+        self.disown(lock);
+        let value = self.locks[lock].value;
         self.values.remove(value);
         self.locks.remove(lock);
+    }
+
+    /// Makes a lock a client's own.
+    fn own(&mut self, client: u32, lock: u32) {
+        let client = &mut self.clients[client];
+        client.owned.push_back(&mut self.locks, lock);
+        client.holdings.all += 1;
+    }
+
+    /// Takes a lock from its client, or from among the orphans.
+    fn disown(&mut self, lock: u32) {
+        let entry = &self.locks[lock];
+        if let Some(fellows) = fellow_waiters(&mut self.clients, entry) {
+            *fellows -= 1;
+        }
+        let Some(client) = self.clients.get_mut(entry.client) else {
+            self.orphans.remove(&mut self.locks, lock);
+            return;
+        };
+        client.owned.remove(&mut self.locks, lock);
+        client.holdings.all -= 1;
     }
 
     /// Replaces the user's side of a lock, for an unlock or a cancel.

@@ -117,11 +117,15 @@ pub(crate) struct Records {
     values: Slab<Value>,
     first: Entry,
     last: Entry,
+    /// How many there are from `first` to `last`.
+    waiting: u32,
 }
 
 /// A record that is being read; it is untold until [`Records::told`].
 pub(crate) struct Taken {
     pub(crate) record: Record,
+    /// For which it was taken.
+    pub(crate) width: Width,
     entry: Entry,
 }
 
@@ -132,6 +136,7 @@ impl Records {
             values: Slab::new(),
             first: Entry::END,
             last: Entry::END,
+            waiting: 0,
         }
     }
 
@@ -212,11 +217,21 @@ impl Records {
         self.retire(ticket);
     }
 
+    /// The transaction that the program says the lock belongs to.
+    pub(crate) fn transaction(&self, ticket: Ticket) -> u64 {
+        self.slots.get(ticket).map_or(0, |slot| slot.user.xid)
+    }
+
     // What the program reads.
 
     /// Whether there is nothing to read.
     pub(crate) fn is_empty(&self) -> bool {
         self.first == Entry::END
+    }
+
+    /// How many records wait to be read.
+    pub(crate) fn len(&self) -> u32 {
+        self.waiting
     }
 
     /// Takes the first record out, if there is one, to be followed by [`Self::told`] or
@@ -229,7 +244,11 @@ impl Records {
             return Err(EINVAL);
         }
         let entry = self.pop();
-        Ok(Some(Taken { record, entry }))
+        Ok(Some(Taken {
+            record,
+            width,
+            entry,
+        }))
     }
 
     /// The record has reached the program.
@@ -340,6 +359,7 @@ impl Records {
             *self.next_mut(self.last) = entry;
         }
         self.last = entry;
+        self.waiting += 1;
     }
 
     fn push_front(&mut self, entry: Entry) {
@@ -348,12 +368,14 @@ impl Records {
             self.last = entry;
         }
         self.first = entry;
+        self.waiting += 1;
     }
 
     /// Takes the first entry off the list; it stays untold.
     fn pop(&mut self) -> Entry {
         let entry = self.first;
         self.first = *self.next_mut(entry);
+        self.waiting -= 1;
         entry
     }
 

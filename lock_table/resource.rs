@@ -55,6 +55,8 @@ pub(super) struct Lock {
     pub(super) client: u32,
     pub(super) ticket: Ticket,
     pub(super) pid: u32,
+    /// When it joined its queue.
+    pub(super) since: u32,
     pub(super) flags: Flags,
     /// The lock's value buffer, in `LockTable::values`; it has one from its first VALBLK on.
     pub(super) value: u32,
@@ -86,6 +88,7 @@ impl Lock {
             client,
             ticket,
             pid: ask.pid,
+            since: 0,
             flags: ask.flags,
             value,
             state: State::Loose,

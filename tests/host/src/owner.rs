@@ -241,4 +241,10 @@ impl Owner for Client {
         });
         desk.reader(self.number).close(inner);
     }
+
+    fn transaction(&self, ticket: Ticket) -> u64 {
+        let mut desk = self.desk.borrow_mut();
+        desk.entry(ticket, self.number)
+            .map_or(0, |entry| entry.user.into())
+    }
 }
