@@ -149,18 +149,17 @@ TEST_F(tables, a_refused_conversion)
 	ASSERT_STATE(id, DIFFERS("granted PR", "status 2, modes 3 and 5"));
 }
 
-/* What is granted comes first, then what converts, then what waits, each in its order. */
+/* On a resource, what converts comes after what is granted, and then what waits, each in its order. */
 TEST_F(tables, order)
 {
-	int first = HOLD(self->fd, CR, 0, "r"), second = HOLD(self->fd, NL, 0, "r");
+	int granted = HOLD(self->fd, CR, 0, "r");
 	int converting[] = { HOLD(self->other, NL, 0, "r"), HOLD(self->other, NL, 0, "r") };
 	int waiting[] = { WAIT(self->fd, EX, 0, "r"), WAIT(self->fd, CR, 0, "r") };
+	const int expected[] = { granted, converting[1], converting[0], waiting[0], waiting[1] };
 	struct reader reader;
 
 	CONVERT(self->other, converting[1], EX, 0, "nothing");
 	CONVERT(self->other, converting[0], EX, 0, "nothing");
-	const int expected[] = { first, second, converting[1], converting[0], waiting[0], waiting[1] };
-
 	reader = read_table(variant->table, self->ls.name);
 	for (size_t i = 0; i < ARRAY_SIZE(expected); i++) {
 		const struct row *row = next_row(&reader);
@@ -283,7 +282,7 @@ TEST_F(tables, time)
 TEST_F(tables, names)
 {
 	static const struct { int length; const char *name; } names[] = {
-		{ 0, "" }, { 1, "r" }, { 4, "with" }, { 10, "with space" }, { 5, "\\x41\"" },
+		{ 0, "" }, { 1, "r" }, { 4, "with" }, { 10, "with space" }, { 4, "\\x41" },
 		{ 7, "bin\x80\xff yz" }, { 6, "\xc3\xa9t\xc3\xa9s" },
 		{ 64, "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef" },
 	};
@@ -302,36 +301,39 @@ TEST_F(tables, names)
 	}
 }
 
-/* A zero ends what NAME_locks tells of a name; NAME_all tells all of it. */
-TEST_F(tables, a_name_with_a_zero)
+/*
+ * Whatever the name, a lock has one line, and no longer a name than it has: dlm_tool has no room
+ * for more. fs/dlm prints the name as it is, up to a zero.
+ */
+TEST_F(tables, odd_names)
 {
-	static const char name[] = "zero\0zero";
-	struct request r = lock_request(EX, 0, "?????????");
-	struct row row;
-	int id;
+	static const struct { int length; const char *name, *shown, *shown_there; } names[] = {
+		{ 9, "a\nb\rc\td\x1b\x7f", "a.b.c.d..", NULL },
+		{ 9, "zero\0zero", "zero.zero", "zero" },
+		{ 8, "\"quotes\"", ".quotes.", "\"quotes\"" },
+	};
 
-	memcpy(r.req.i.lock.name, name, 9);
-	id = submit(self->fd, r);
-	ASSERT_HEAR(self->fd, id, "granted");
-	row = ROW(id);
-	ASSERT_EQ(9, row.length);
-	ASSERT_EQ(0, memcmp(row.name, name, variant->table == ALL ? 9 : 5));
-}
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		struct request r = lock_request(EX, 0, "?????????");
+		const char *shown = DIFFERS(names[i].shown, names[i].shown_there);
+		int length = strlen(shown ?: ""), id;
+		struct row row;
 
-/* Whatever the name, a lock has one line. fs/dlm prints control characters as they are. */
-TEST_F(tables, a_name_with_control_characters)
-{
-	int before = HOLD(self->fd, EX, 0, "before"), id, after;
-
-	if (reference() && variant->table == LOCKS)
-		SKIP(return, "breaks the line");
-	id = HOLD(self->fd, EX, 0, "a\nb\rc\td\x1b\x7f");
-	after = HOLD(self->fd, EX, 0, "after");
-	ASSERT_STATE(before, "granted EX");
-	ASSERT_STATE(after, "granted EX");
-	ASSERT_EQ(9, ROW(id).length);
-	ASSERT_STREQ(variant->table == ALL ? "a\nb\rc\td\x1b\x7f" : "a.b.c.d..", ROW(id).name);
-	ASSERT_EQ(3, COUNT_ROWS());
+		if (variant->table == ALL) {
+			shown = names[i].name;
+			length = names[i].length;
+		} else if (!shown) {
+			continue;	/* breaks the line */
+		}
+		r.req.i.lock.namelen = names[i].length;
+		memcpy(r.req.i.lock.name, names[i].name, names[i].length);
+		id = submit(self->fd, r);
+		ASSERT_HEAR(self->fd, id, "granted");
+		row = ROW(id);
+		ASSERT_EQ(names[i].length, row.length);
+		ASSERT_EQ(0, memcmp(row.name, shown, length + 1)) TH_LOG("name %zu", i);
+		UNLOCK(self->fd, id);
+	}
 }
 
 /* There is none before it is first written. */
@@ -491,7 +493,7 @@ TEST_F(files, the_same_name_again)
 /* All that it says, errors too. */
 static const char *dlm_tool(const char *command, const char *lockspace)
 {
-	static char text[16384];
+	static char text[65536];
 	char line[200];
 	size_t n;
 	FILE *f;
@@ -544,10 +546,11 @@ TEST_F(files, lockdump_of_nothing)
 
 TEST_F(files, lockdump_whatever_the_names)
 {
+	char name[DLM_RESNAME_MAXLEN + 1] = "";
+
 	SKIP_ON_REFERENCE("stops at the end of a line in a name");
 	for (int byte = 1; byte <= UINT8_MAX; byte++) {
-		char name[] = { 'a', byte, 'z', 0 };
-
+		memset(name, byte, DLM_RESNAME_MAXLEN);
 		HOLD(self->fd, EX, 0, name);
 	}
 	ASSERT_EQ(UINT8_MAX, lines_of(dlm_tool("lockdump", self->ls.name)));
@@ -571,7 +574,7 @@ TEST_F(files, lockdebug)
 	ASSERT_SAYS(says, "Resource len  2 hex 01 ff\nMaster ");
 	ASSERT_SAYS(says, "Granted\n%08x CW ", binary);
 	ASSERT_SAYS(says, "Resource len  5  \"value\"\nMaster ");
-	ASSERT_SAYS(says, "LVB len 32 seq 1\n68 65 6c 6c 6f 00 00 00 ");
+	ASSERT_SAYS(says, "LVB len 32 seq %d\n68 65 6c 6c 6f 00 00 00 ", DIFFERS(0, 1));
 	ASSERT_SAYS(says, "Granted\n%08x PR ", writer);
 	ASSERT_SAYS(says, "  active        3\n  master        3\n");
 	ASSERT_SAYS(says, "  with lvb      1\n");
@@ -583,7 +586,7 @@ TEST_F(files, lockdebug)
 
 /* ---- While others lock --------------------------------------------------------------------- */
 
-enum { STAYING = 200000, PER_RESOURCE = 20000 };
+enum { MANY = 200000, CROWD = 20000, FEW = 100, BATCH = 20 };
 
 /* What the other process has done; it ends when told to. */
 struct churn {
@@ -591,55 +594,73 @@ struct churn {
 	volatile bool enough;
 };
 
-FIXTURE(crowd) { struct lockspace ls; int fd; struct churn *churn; pid_t child; int *seen; };
+/* Locks that stay, in the order of their ids, and how often a table had each. */
+struct staying {
+	int count, ids[MANY], seen[MANY];
+};
 
-/* Locks and unlocks: on names that nobody else has, and on others'. */
+FIXTURE(crowd) {
+	struct lockspace ls;
+	int fd;
+	pid_t child;
+	struct churn *churn;
+	struct staying *staying;
+};
+
+/* Locks and unlocks: on names of its own, and on those of locks that stay. */
 static void run_churn(struct churn *churn, const char *lockspace)
 {
 	int fd = open_lockspace(lockspace, O_NONBLOCK);
+	unsigned long number = 0;
 
-	while (!churn->enough) {
-		enum { BATCH = 20 };
+	for (; !churn->enough; churn->rounds++) {
+		struct record record;
 		int ids[BATCH];
 		char name[32];
 
 		for (int i = 0; i < BATCH; i++) {
-			const char *of = i % 2 ? "mine" : "staying";
-
-			snprintf(name, sizeof(name), "%s%lu", of, (churn->rounds * 7919 + i) % STAYING);
+			snprintf(name, sizeof(name), i % 2 ? "mine%lu" : "staying%lu",
+				 (number += 7919) % MANY);
 			ids[i] = lock(fd, i % 4 ? NL : EX, 0, name);
 			if (ids[i] <= 0)
 				_exit(1);
 		}
-		for (int i = 0; i < BATCH; i++) {
-			struct record record;
-
-			if (unlock(fd, ids[i], DLM_LKF_FORCEUNLOCK))
+		for (int i = 0; i < BATCH; i++)
+			if (unlock(fd, ids[i], 0))
 				_exit(2);
-			while (read_record(fd, &record) > 0)
-				;
-		}
-		churn->rounds++;
+		while (read_record(fd, &record) > 0)
+			;
 	}
 	_exit(0);
 }
 
+static void *shared(size_t size)
+{
+	return mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+}
+
 FIXTURE_SETUP(crowd)
 {
-	size_t size = sizeof(*self->seen) * STAYING;
-
 	SKIP_ON_REFERENCE("repeats some locks and leaves others out");
 	ASSERT_EQ(0, lockspace_setup(&self->ls));
 	self->fd = open_lockspace(self->ls.name, O_NONBLOCK);
-	self->churn = mmap(NULL, sizeof(*self->churn), PROT_READ | PROT_WRITE,
-			   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	self->seen = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE,
-			  -1, 0);
+	self->churn = shared(sizeof(*self->churn));
+	self->staying = shared(sizeof(*self->staying));
 	ASSERT_NE(MAP_FAILED, (void *)self->churn);
-	ASSERT_NE(MAP_FAILED, (void *)self->seen);
+	ASSERT_NE(MAP_FAILED, (void *)self->staying);
 }
 
 FIXTURE_TEARDOWN(crowd) { EXPECT_EQ(0, lockspace_teardown(&self->ls)); }
+
+/* The other process gets on, by so much at least. */
+#define AWAIT_ROUNDS(more) \
+do { \
+	unsigned long _until = self->churn->rounds + (more); \
+	int _patience = 6 * PATIENCE_MS; \
+	while (self->churn->rounds < _until && _patience--) \
+		usleep(1000); \
+	ASSERT_GE(self->churn->rounds, _until) TH_LOG("nobody gets on"); \
+} while (0)
 
 #define BEGIN_CHURN() \
 do { \
@@ -655,27 +676,56 @@ do { \
 	ASSERT_EQ(0, expect_child(self->child)); \
 } while (0)
 
-/* The other process gets on, by so much at least. */
-#define AWAIT_ROUNDS(more) \
-do { \
-	long long _deadline = microseconds() + 6 * PATIENCE_MS * 1000LL; \
-	unsigned long _until = self->churn->rounds + (more); \
-	while (self->churn->rounds < _until) { \
-		ASSERT_LT(microseconds(), _deadline) TH_LOG("nobody gets on"); \
-		usleep(1000); \
-	} \
-} while (0)
-
-static void hold_numbered(struct __test_metadata *_metadata, int fd, int mode, const char *name,
-			  int from, int to)
+static int by_id(const void *a, const void *b)
 {
-	for (int i = from; i < to; i++) {
-		char numbered[32];
-
-		snprintf(numbered, sizeof(numbered), name, i);
-		HOLD(fd, mode, 0, numbered);
-	}
+	return *(const int *)a - *(const int *)b;
 }
+
+/* Take locks to stay, each on a name of its own if the name has room for a number. */
+static bool hold_many(struct staying *staying, int fd, const char *format, int count)
+{
+	staying->count = count;
+	for (int i = 0; i < count; i++) {
+		char name[32];
+
+		snprintf(name, sizeof(name), format, i);
+		staying->ids[i] = lock(fd, NL, 0, name);
+		if (staying->ids[i] <= 0)
+			return false;
+	}
+	qsort(staying->ids, count, sizeof(*staying->ids), by_id);
+	return true;
+}
+
+/* The one of a line in a table, or NULL. */
+static int *staying_lock(struct staying *staying, const char *line)
+{
+	bool in_all = !strncmp(line, "lkb ", 4);
+	int id = strtoul(line + (in_all ? 4 : 0), NULL, 16);
+	int *found = bsearch(&id, staying->ids, staying->count, sizeof(id), by_id);
+
+	return found ? &staying->seen[found - staying->ids] : NULL;
+}
+
+/* Read a table, let the others get on a few times meanwhile, and find all that stays in it once. */
+#define DUMP(suffix) \
+do { \
+	FILE *_table = open_table(self->ls.name, suffix); \
+	char _line[512]; \
+	int _rows = 0, *_seen; \
+	memset(self->staying->seen, 0, sizeof(*_seen) * self->staying->count); \
+	ASSERT_NE(NULL, _table); \
+	while (fgets(_line, sizeof(_line), _table)) { \
+		_seen = staying_lock(self->staying, _line); \
+		if (!_seen) \
+			continue; \
+		ASSERT_EQ(0, (*_seen)++) TH_LOG("is there twice: %s", _line); \
+		if (_rows++ % (self->staying->count / 4) == 0) \
+			AWAIT_ROUNDS(2); \
+	} \
+	ASSERT_EQ(self->staying->count, _rows); \
+	fclose(_table); \
+} while (0)
 
 /* In kilobytes: what the kernel has in use of this kind, or what is free. */
 static long memory(const char *kind)
@@ -691,103 +741,57 @@ static long memory(const char *kind)
 	return value;
 }
 
-/* Read the table, and while it is half read let the other get on; count which locks it has. */
-#define DUMP(table, step) \
-({ \
-	struct reader _reader = read_table(table, self->ls.name); \
-	const struct row *_row; \
-	int _rows = 0; \
-	while ((_row = next_row(&_reader))) { \
-		int _number; \
-		if (_row->pid == getpid() && sscanf(_row->name, "staying%d", &_number) == 1) { \
-			ASSERT_EQ(0, self->seen[_number]) TH_LOG("%s is there twice", _row->name); \
-			self->seen[_number]++; \
-			_rows++; \
-		} \
-		if (_row->pid == getpid() && _rows % (step) == 0) \
-			AWAIT_ROUNDS(1); \
-	} \
-	ASSERT_STREQ("", _reader.fault); \
-	close_table(&_reader); \
-	_rows; \
-})
-
-/* Between the pages of a table others get on, it takes no memory, and what stays is told once. */
-TEST_F_TIMEOUT(crowd, dump, 300)
+static void dump_both(struct __test_metadata *_metadata, FIXTURE_DATA(crowd) *self)
 {
 	long free_before, slab_before;
 
-	hold_numbered(_metadata, self->fd, NL, "staying%d", 0, STAYING);
-	BEGIN_CHURN();
-	for (enum table table = LOCKS; table <= ALL; table++) {
-		memset(self->seen, 0, sizeof(*self->seen) * STAYING);
-		free_before = memory("MemFree:");
-		slab_before = memory("Slab:");
-		ASSERT_EQ(STAYING, DUMP(table, STAYING / 20));
-		EXPECT_LT(free_before - memory("MemFree:"), 8192);
-		EXPECT_LT(memory("Slab:") - slab_before, 4096);
-	}
-	END_CHURN();
-}
-
-/* Many on one resource are no reason to print them all at once. */
-TEST_F_TIMEOUT(crowd, on_one_resource, 300)
-{
-	struct reader reader;
-	long free_before;
-
-	for (int i = 0; i < PER_RESOURCE; i++)
-		HOLD(self->fd, NL, 0, "crowded");
 	BEGIN_CHURN();
 	free_before = memory("MemFree:");
-	for (enum table table = LOCKS; table <= ALL; table++) {
-		int rows = 0, last = 0;
-
-		reader = read_table(table, self->ls.name);
-		while (next_row(&reader)) {
-			if (strcmp("crowded", reader.row.name))
-				continue;
-			ASSERT_NE(last, reader.row.id);
-			last = reader.row.id;
-			if (++rows % (PER_RESOURCE / 10) == 0)
-				AWAIT_ROUNDS(1);
-		}
-		ASSERT_STREQ("", reader.fault);
-		ASSERT_EQ(PER_RESOURCE, rows);
-		close_table(&reader);
-	}
+	slab_before = memory("Slab:");
+	DUMP("locks");
+	DUMP("all");
 	EXPECT_LT(free_before - memory("MemFree:"), 8192);
+	EXPECT_LT(memory("Slab:") - slab_before, 4096);
 	END_CHURN();
 }
 
-/* A place in the table is kept even if what stood there goes. */
+/* Others are not held up, no memory is needed, and what stays where it is, is told once. */
+TEST_F_TIMEOUT(crowd, on_many_resources, 300)
+{
+	ASSERT_TRUE(hold_many(self->staying, self->fd, "staying%d", MANY));
+	dump_both(_metadata, self);
+}
+
+TEST_F_TIMEOUT(crowd, on_one_resource, 300)
+{
+	ASSERT_TRUE(hold_many(self->staying, self->fd, "staying0", CROWD));
+	dump_both(_metadata, self);
+}
+
+/* A place in a table is kept when what stood there goes. */
 TEST_F_TIMEOUT(crowd, again_and_again, 300)
 {
-	enum { FEW = 100, TIMES = 30 };
-
-	hold_numbered(_metadata, self->fd, NL, "staying%d", 0, FEW);
+	ASSERT_TRUE(hold_many(self->staying, self->fd, "staying%d", FEW));
 	BEGIN_CHURN();
-	for (int i = 0; i < TIMES; i++) {
-		memset(self->seen, 0, sizeof(*self->seen) * FEW);
-		ASSERT_EQ(FEW, DUMP(i % 2 ? ALL : LOCKS, FEW / 4)) TH_LOG("time %d", i);
+	for (int i = 0; i < FEW; i++) {
+		DUMP("locks");
+		DUMP("all");
 	}
 	END_CHURN();
 }
 
-/* Who looks at the table while its locks go, all of them, comes to an end. */
-TEST_F_TIMEOUT(crowd, goes_while_somebody_looks, 300)
+/* Who looks at a table when its locks go, all of them, comes to an end. */
+TEST_F(crowd, goes_while_somebody_looks)
 {
-	int ids[1000];
 	struct reader reader;
 
-	for (size_t i = 0; i < ARRAY_SIZE(ids); i++)
-		ids[i] = HOLD(self->fd, NL, 0, i % 2 ? "odd" : "even");
+	ASSERT_TRUE(hold_many(self->staying, self->fd, "crowded", FEW * 10));
 	for (enum table table = LOCKS; table <= ALL; table++) {
-		setvbuf((reader = read_table(table, self->ls.name)).file, NULL, _IOFBF, 4096);
+		reader = read_table(table, self->ls.name);
 		ASSERT_NE(NULL, next_row(&reader));
 		if (table == ALL)
-			for (size_t i = 0; i < ARRAY_SIZE(ids); i++)
-				UNLOCK(self->fd, ids[i]);
+			for (int i = 0; i < self->staying->count; i++)
+				ASSERT_EQ(0, unlock(self->fd, self->staying->ids[i], 0));
 		while (next_row(&reader))
 			;
 		ASSERT_STREQ("", reader.fault);
