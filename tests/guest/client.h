@@ -6,6 +6,8 @@
  * will never come: hear() does not wait. await() is for what another process has yet to do, and
  * gives up after ten seconds.
  *
+ * The devices' names begin with DLM_PREFIX in the environment, or else dlm.
+ *
  * With DLM_REFERENCE=1 in the environment the tests run against fs/dlm, which is what they
  * were checked with. Where this module differs on purpose they ask reference().
  */
@@ -106,6 +108,9 @@ struct lockspace {
 	char name[32];
 };
 
+/* "/dev/PREFIXrest" */
+const char *device(const char *rest);
+const char *prefix(void);
 int lockspace_setup(struct lockspace *ls);
 int lockspace_teardown(struct lockspace *ls);
 int open_control(void);

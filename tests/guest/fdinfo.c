@@ -248,7 +248,7 @@ static void keys(const char *text, char *to)
 
 TEST_F(fdinfo, of_the_other_devices)
 {
-	int plain = open("/dev/null", O_RDONLY), monitor = open("/dev/dlm-monitor", O_RDONLY);
+	int plain = open("/dev/null", O_RDONLY), monitor = open(device("-monitor"), O_RDONLY);
 	char expected[2000], found[2000];
 
 	keys(fdinfo_of(getpid(), plain), expected);

@@ -361,7 +361,7 @@ TEST_F(tables, value)
 /* Nobody else changes anything, so however it is read, it is the same. */
 TEST_F(tables, read_in_any_way)
 {
-	char path[sizeof(TABLES) + 40], whole[65536], part[100];
+	char whole[65536], part[100];
 	ssize_t size = 0, n;
 	int fd;
 
@@ -371,8 +371,7 @@ TEST_F(tables, read_in_any_way)
 		snprintf(part, sizeof(part), "%d", i);
 		HOLD(self->fd, EX, 0, part);
 	}
-	snprintf(path, sizeof(path), TABLES "%s_all", self->ls.name);
-	fd = open(path, O_RDONLY);
+	fd = open(table_path(self->ls.name, "all"), O_RDONLY);
 	ASSERT_GE(fd, 0);
 	while ((n = read(fd, whole + size, sizeof(whole) - size)) > 0)
 		size += n;
@@ -396,27 +395,24 @@ TEST_F(tables, read_in_any_way)
 
 LOCKSPACE_FIXTURE(files)
 
-static int present(const char *folder, const char *name, const char *suffix)
+static bool exists(const char *path)
 {
-	char path[200];
-
-	snprintf(path, sizeof(path), "%s%s%s", folder, name, suffix);
-	return !access(path, R_OK);
+	return !access(path, F_OK);
 }
 
 TEST_F(files, come_and_go_with_the_lockspace)
 {
-	static const char *const suffixes[] = { "_locks", "_all", "_toss", "_waiters" };
+	static const char *const suffixes[] = { "locks", "all", "toss", "waiters" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(suffixes); i++) {
-		EXPECT_TRUE(present(TABLES, self->ls.name, suffixes[i]))
+		ASSERT_TRUE(exists(table_path(self->ls.name, suffixes[i])))
 			TH_LOG("%s", suffixes[i]);
 	}
 	close(self->fd);
 	close(self->other);
 	ASSERT_EQ(0, remove_lockspace(self->ls.control, self->ls.minor, 0));
 	for (size_t i = 0; i < ARRAY_SIZE(suffixes); i++) {
-		EXPECT_FALSE(present(TABLES, self->ls.name, suffixes[i]))
+		ASSERT_FALSE(exists(table_path(self->ls.name, suffixes[i])))
 			TH_LOG("%s", suffixes[i]);
 	}
 }
@@ -440,8 +436,10 @@ TEST_F(files, toss_and_waiters_are_empty)
 /* dlm_controld takes what is there for a lockspace of the cluster. */
 TEST_F(files, nothing_in_sysfs)
 {
-	EXPECT_EQ(DIFFERS(0, 1), present("/sys/kernel/dlm/", self->ls.name, ""));
-	EXPECT_EQ(DIFFERS(0, 1), present("/sys/kernel/dlm", "", ""));
+	char path[100];
+
+	snprintf(path, sizeof(path), "/sys/kernel/dlm/%s", self->ls.name);
+	EXPECT_EQ(DIFFERS(false, true), exists(path));
 }
 
 /* Whoever still has a table open when its lockspace goes has the rest of nothing. */

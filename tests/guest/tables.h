@@ -6,12 +6,10 @@
 #ifndef TABLES_H
 #define TABLES_H
 
-#include <stdarg.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include "client.h"
-
-#define TABLES	"/sys/kernel/debug/dlm/"
 
 enum table { LOCKS, ALL };
 
@@ -36,12 +34,17 @@ struct reader {
 	char fault[200];	/* the first line that was not understood, and why */
 };
 
+static inline const char *table_path(const char *lockspace, const char *suffix)
+{
+	static char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), "/sys/kernel/debug/%s/%s_%s", prefix(), lockspace, suffix);
+	return path;
+}
+
 static inline FILE *open_table(const char *lockspace, const char *suffix)
 {
-	char path[sizeof(TABLES) + DLM_LOCKSPACE_LEN + 16];
-
-	snprintf(path, sizeof(path), TABLES "%s_%s", lockspace, suffix);
-	return fopen(path, "re");
+	return fopen(table_path(lockspace, suffix), "re");
 }
 
 static inline struct reader read_table(enum table table, const char *lockspace)
