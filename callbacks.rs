@@ -161,8 +161,8 @@ impl Queue {
 impl Owner for Arc<Queue> {
     type Change = Change;
 
-    fn open(&self, change: &Change, value: bool) -> Result<Ticket> {
-        self.inner.lock().records.open(change, value)
+    fn open(&self, change: &Change, occasion: Occasion, value: bool) -> Result<Ticket> {
+        self.inner.lock().records.open(change, occasion, value)
     }
 
     fn change(

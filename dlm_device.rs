@@ -33,14 +33,12 @@ use crate::{
         is_nonblocking,
         prefix,
         promise_nowait,
-        write_bytes,
         Device,
         Folder,
         ListingFile,
         Registration, //
     },
     listing::{
-        write_escaped,
         Kind,
         Subject,
         Table, //
@@ -70,10 +68,7 @@ use kernel::{
         MiscDeviceRegistration, //
     },
     prelude::*,
-    seq_file::{
-        seq_print,
-        SeqFile, //
-    },
+    seq_file::SeqFile,
     str::CString,
     sync::{
         atomic::{
@@ -377,20 +372,7 @@ impl MiscDevice for LockspaceDevice {
     }
 
     fn show_fdinfo(device: &Self, out: &SeqFile, _file: &File) {
-        let file = &device.file;
-        let holdings = file.holdings();
-        write_bytes(out, b"lockspace:\t");
-        write_escaped(out, file.name(), |byte| {
-            !byte.is_ascii_graphic() && byte != b' ' || byte == b'\\'
-        });
-        seq_print!(
-            out,
-            "\ngranted:\t{}\nwaiting:\t{}\nconverting:\t{}\nrecords:\t{}\n",
-            holdings.granted(),
-            holdings.waiting,
-            holdings.converting,
-            file.queue().len(),
-        );
+        listing::describe(out, &device.file);
     }
 }
 

@@ -241,14 +241,21 @@ pub(crate) fn coarse_time() -> u32 {
 
 /// How long ago that was.
 pub(crate) fn microseconds_since(time: u32) -> u64 {
-    let steps = coarse_time().wrapping_sub(time);
-    u64::from(steps) * u64::from(bindings::HZ_TO_USEC_NUM) / u64::from(bindings::HZ_TO_USEC_DEN)
+    microseconds(coarse_time().wrapping_sub(time))
 }
 
-/// The time since the system started.
-pub(crate) fn nanoseconds() -> u64 {
-    // SAFETY: May be called anywhere.
-    unsafe { bindings::ktime_get() }.unsigned_abs()
+/// How long that was after the system started, in nanoseconds.
+pub(crate) fn nanoseconds_at(time: u32) -> u64 {
+    // The kernel begins to count five minutes before zero.
+    const BEFORE: u32 = 300 * (1_000_000 / STEP);
+    microseconds(time.wrapping_add(BEFORE)) * 1000
+}
+
+/// Of the coarse time, in microseconds.
+const STEP: u32 = bindings::HZ_TO_USEC_NUM / bindings::HZ_TO_USEC_DEN;
+
+fn microseconds(steps: u32) -> u64 {
+    u64::from(steps) * u64::from(STEP)
 }
 
 /// Whether a message may go to the log now, or there have been too many.

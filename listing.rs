@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tables for people: the files in debugfs that tell what a lockspace holds.
+//! What people can see: the files in debugfs that tell what a lockspace holds, and what is told
+//! about an open file.
 //!
-//! There are four for each lockspace, in the formats of `fs/dlm/debug_fs.c`, so that `dlm_tool
+//! There are four files for each lockspace, in the formats of `fs/dlm/debug_fs.c`, so that `dlm_tool
 //! lockdump` and `lockdebug` read them. What only a cluster has is 0, which is what fs/dlm shows
 //! on a single node too. No resource is kept without locks and nobody waits for other nodes, so
 //! two of the tables are empty.
@@ -10,7 +11,7 @@
 use crate::{
     kernel_edge::{
         microseconds_since,
-        nanoseconds,
+        nanoseconds_at,
         write_bytes,
         Listing, //
     },
@@ -22,6 +23,7 @@ use crate::{
     },
     lockspace::{
         Lockspace,
+        OpenFile,
         Survey, //
     },
     terms::{
@@ -64,7 +66,7 @@ impl Kind {
         }
     }
 
-    /// The first line.
+    /// The first line, unless there is no other.
     fn heading(self) -> &'static [u8] {
         match self {
             Kind::Locks => {
@@ -75,7 +77,6 @@ impl Kind {
                 b"rsb ptr nodeid first_lkid flags !root_list_empty !recover_list_empty \
                   recover_locks_count len\n"
             }
-            // As in fs/dlm, where an empty table has no heading; `lockdebug` chokes on one.
             Kind::Toss | Kind::Waiters => b"",
         }
     }
@@ -112,9 +113,6 @@ impl Listing for Table {
     }
 
     fn more(&mut self) -> Result<bool> {
-        if self.at_heading {
-            return Ok(true);
-        }
         match self.kind {
             Kind::Locks | Kind::All => self.survey.more(),
             Kind::Toss | Kind::Waiters => Ok(false),
@@ -178,16 +176,14 @@ fn list_lock(out: &SeqFile, lock: &LockSight<'_>) {
     begin_lock(out, lock);
     let time = microseconds_since(lock.since);
     seq_print!(out, " {time} 0 {} \"", lock.name.len());
-    write_escaped(out, lock.name, |byte| {
-        byte.is_ascii_control() || byte == b'"'
-    });
+    write_line_safe(out, lock.name);
     write_bytes(out, b"\"\n");
 }
 
 fn detail_lock(out: &SeqFile, lock: &LockSight<'_>) {
     write_bytes(out, b"lkb ");
     begin_lock(out, lock);
-    let since = nanoseconds().saturating_sub(1000 * microseconds_since(lock.since));
+    let since = nanoseconds_at(lock.since);
     seq_print!(out, " {} 0 0 0 {since} 0\n", mode_number(lock.blocked));
 }
 
@@ -225,12 +221,40 @@ fn write_hex(out: &SeqFile, bytes: &[u8]) {
     }
 }
 
-/// Writes bytes as they are, but for odd ones, which become \ and three octal digits.
-pub(crate) fn write_escaped(out: &SeqFile, bytes: &[u8], odd: impl Fn(u8) -> bool) {
-    for part in bytes.chunk_by(|a, b| !odd(*a) && !odd(*b)) {
+/// Writes a name of as many characters as it has: a dot stands for each that would break the line.
+fn write_line_safe(out: &SeqFile, name: &[u8]) {
+    let odd = |byte: &u8| byte.is_ascii_control() || *byte == b'"';
+    write_replacing(out, name, odd, |_| write_bytes(out, b"."));
+}
+
+/// What is told about an open file in `/proc/PID/fdinfo`, of its own locks only. In the name, what
+/// is not printable is `\` and three octal digits.
+pub(crate) fn describe(out: &SeqFile, file: &OpenFile) {
+    let holdings = file.holdings();
+    let odd = |byte: &u8| !matches!(byte, b' '..=b'~') || *byte == b'\\';
+    write_bytes(out, b"lockspace:\t");
+    write_replacing(out, file.name(), odd, |byte| {
+        seq_print!(out, "\\{byte:03o}")
+    });
+    seq_print!(
+        out,
+        "\ngranted:\t{}\nwaiting:\t{}\nconverting:\t{}\nrecords:\t{}\n",
+        holdings.granted(),
+        holdings.waiting,
+        holdings.converting,
+        file.queue().len(),
+    );
+}
+
+/// Writes bytes as they are, but lets `replace` write the `odd` ones.
+fn write_replacing(out: &SeqFile, bytes: &[u8], odd: impl Fn(&u8) -> bool, replace: impl Fn(u8)) {
+    for part in bytes.split_inclusive(&odd) {
         match part {
-            [byte] if odd(*byte) => seq_print!(out, "\\{byte:03o}"),
-            part => write_bytes(out, part),
+            [plain @ .., last] if odd(last) => {
+                write_bytes(out, plain);
+                replace(*last);
+            }
+            plain => write_bytes(out, plain),
         }
     }
 }

@@ -85,7 +85,10 @@ use crate::{
         Value, //
     },
 };
-use core::ops::AddAssign;
+use core::{
+    iter::successors,
+    ops::AddAssign, //
+};
 use kernel::prelude::*;
 
 /// Where the owner of a lock keeps what it needs to tell about it; opaque to the table.
@@ -122,9 +125,10 @@ pub(crate) trait Owner {
     /// The user's side of a request.
     type Change;
 
-    /// Sets aside all that a new lock's completion, with a value block if `value`, and its
-    /// blocking notifications will need.
-    fn open(&self, change: &Self::Change, value: bool) -> Result<Ticket>;
+    /// Sets aside all that a lock's completion, with a value block if `value`, and its blocking
+    /// notifications will need. The lock may be a new one, whose request is the operation, or one
+    /// that comes from somebody else, perhaps in the middle of one.
+    fn open(&self, change: &Self::Change, occasion: Occasion, value: bool) -> Result<Ticket>;
 
     /// The same for a further operation; the ticket that it returns replaces the old one.
     fn change(
@@ -552,18 +556,35 @@ impl<O: Owner> LockTable<O> {
     ) -> Result<LockId> {
         let resource = self.resources.find(hash, name).ok_or(ENOENT)?;
         let lock = self.find_orphan(resource, mode)?;
+        let converting = self.locks[lock].state == State::Converting;
+        let candidate = Candidate {
+            flags: ask.flags,
+            ..self.candidate(lock)
+        };
+        if converting && candidate.may_write(Verdict::Wait) {
+            self.prepare_value(resource)?;
+        }
+        let occasion = if converting {
+            Occasion::Operation { waits: true }
+        } else {
+            Occasion::Aside
+        };
         let has_buffer = self.locks[lock].value != NONE;
-        let ticket = self.clients[client].owner.open(change, has_buffer)?;
+        let owner = &self.clients[client].owner;
+        let ticket = owner.open(change, occasion, has_buffer)?;
         self.orphans.remove(&mut self.locks, lock);
         self.disturb(lock);
         let entry = &mut self.locks[lock];
+        if converting {
+            self.resources[resource].unsettle(entry);
+        }
         entry.client = client;
         entry.ticket = ticket;
         entry.flags = ask.flags;
         entry.listens = ask.listens;
         entry.pid = ask.pid;
         let id = entry.id;
-        self.own(client, lock);
+        self.own(lock);
         Ok(id)
     }
 
@@ -571,18 +592,20 @@ impl<O: Owner> LockTable<O> {
     fn find_orphan(&self, resource: u32, mode: Option<Mode>) -> Result<u32> {
         let mut found: Option<u32> = None;
         let mut others = false;
-        let mut at = self.first(resource, State::Granted);
-        while let Some(lock) = at {
-            at = List::<ByQueue>::next(&self.locks, lock);
-            let entry = &self.locks[lock];
-            if entry.client != NONE {
-                continue;
-            }
-            let age = |orphan: u32| self.next_orphan.wrapping_sub(self.locks[orphan].ticket);
-            if entry.granted != mode {
-                others = true;
-            } else if found.is_none_or(|before| age(lock) > age(before)) {
-                found = Some(lock);
+        let age = |orphan: u32| self.next_orphan.wrapping_sub(self.locks[orphan].ticket);
+        for state in [State::Granted, State::Converting] {
+            let first = self.first(resource, state);
+            let next = |at: &u32| List::<ByQueue>::next(&self.locks, *at);
+            for lock in successors(first, next) {
+                let entry = &self.locks[lock];
+                if entry.client != NONE {
+                    continue;
+                }
+                if entry.granted != mode {
+                    others = true;
+                } else if found.is_none_or(|before| age(lock) > age(before)) {
+                    found = Some(lock);
+                }
             }
         }
         found.ok_or(if others { EAGAIN } else { ENOENT })
@@ -816,7 +839,10 @@ impl<O: Owner> LockTable<O> {
         let wants_value = ask.flags.any(Flags::VALBLK);
         let value = self.values.room(wants_value)?;
         let owner = &self.clients[client].owner;
-        let inserted = owner.open(change, wants_value).and_then(|ticket| {
+        // Nobody can be in the way before he is granted.
+        let occasion = Occasion::Operation { waits: false };
+        let opened = owner.open(change, occasion, wants_value);
+        let inserted = opened.and_then(|ticket| {
             let lock = Lock::new(resource, client, ticket, value, ask);
             self.locks
                 .insert(lock, self.ids.limit())
@@ -825,7 +851,7 @@ impl<O: Owner> LockTable<O> {
         match inserted {
             Ok(lock) => {
                 self.locks[lock].id = self.ids.encode(lock, self.locks.round(lock));
-                self.own(client, lock);
+                self.own(lock);
             }
             Err(_) => {
                 self.values.remove(value);
@@ -841,11 +867,14 @@ impl<O: Owner> LockTable<O> {
         self.locks.remove(lock);
     }
 
-    /// Makes a lock a client's own.
-    fn own(&mut self, client: u32, lock: u32) {
-        let client = &mut self.clients[client];
+    /// Makes a lock its client's own.
+    fn own(&mut self, lock: u32) {
+        let client = &mut self.clients[self.locks[lock].client];
         client.owned.push_back(&mut self.locks, lock);
         client.holdings.all += 1;
+        if let Some(fellows) = fellow_waiters(&mut self.clients, &self.locks[lock]) {
+            *fellows += 1;
+        }
     }
 
     /// Takes a lock from its client, or from among the orphans.

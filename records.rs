@@ -142,9 +142,18 @@ impl Records {
 
     // What locks have to tell: see `lock_table::Owner`.
 
-    /// Sets aside what a new lock will need. An error has done nothing.
-    pub(crate) fn open(&mut self, change: &Change, value: bool) -> Result<Ticket> {
-        self.add(change.apply(User::default()), value)
+    /// Sets aside what a lock will need. An error has done nothing.
+    pub(crate) fn open(
+        &mut self,
+        change: &Change,
+        occasion: Occasion,
+        value: bool,
+    ) -> Result<Ticket> {
+        let user = change.apply(User::default());
+        let spare = self.renew_spare(NONE, user, occasion)?;
+        let ticket = self.add(user, value).inspect_err(|_| self.free(spare))?;
+        self.slots[ticket].spare = spare;
+        Ok(ticket)
     }
 
     /// The same for a further operation, or for what only replaces the user's side.
@@ -471,7 +480,7 @@ mod tests {
         /// A lock that was granted, and the program knows.
         fn granted(number: u64) -> (Records, Ticket) {
             let mut records = Records::new();
-            let ticket = records.open(&replace(number), false).unwrap();
+            let ticket = records.open(&replace(number), ENDS, false).unwrap();
             records.grant(ticket);
             assert_eq!(records.read(), [Ended(number, Status::Granted)]);
             (records, ticket)
@@ -506,8 +515,8 @@ mod tests {
     #[test]
     fn records_come_in_the_order_of_what_happened() {
         let mut records = Records::new();
-        let a = records.open(&replace(1), false).unwrap();
-        let b = records.open(&replace(2), false).unwrap();
+        let a = records.open(&replace(1), ENDS, false).unwrap();
+        let b = records.open(&replace(2), ENDS, false).unwrap();
         records.grant(b);
         records.block(b, ID, Mode::Pr);
         records.grant(a);
@@ -528,7 +537,7 @@ mod tests {
     #[test]
     fn a_record_shows_what_was_given_when_it_happened() {
         let mut records = Records::new();
-        let ticket = records.open(&replace(1), false).unwrap();
+        let ticket = records.open(&replace(1), ENDS, false).unwrap();
         records.grant(ticket);
         let ticket = records.begin(ticket, 2, WAITS);
         records.grant(ticket);
@@ -635,7 +644,7 @@ mod tests {
     fn value_blocks_have_room_of_their_own() {
         let (old, new) = ([1; VALUE_LEN], [2; VALUE_LEN]);
         let mut records = Records::new();
-        let ticket = records.open(&replace(1), true).unwrap();
+        let ticket = records.open(&replace(1), ENDS, true).unwrap();
         records.complete(ticket, ended(Status::Granted, Some(&old)));
         let ticket = records.change(ticket, &replace(2), WAITS, true).unwrap();
         records.complete(ticket, ended(Status::Granted, Some(&new)));
@@ -696,7 +705,7 @@ mod tests {
     fn records_outlive_their_lock_and_then_all_is_free() {
         let mut records = Records::new();
         let locks: Vec<_> = (0..100)
-            .map(|n| records.open(&replace(n), n % 2 == 0).unwrap())
+            .map(|n| records.open(&replace(n), ENDS, n % 2 == 0).unwrap())
             .collect();
         for (n, ticket) in locks.into_iter().enumerate() {
             records.grant(ticket);
@@ -724,7 +733,7 @@ mod tests {
         let mut tickets = Vec::new();
         // Up to the brink, where the next slot and the next value block need memory.
         fail_after(Some(4));
-        while let Ok(ticket) = records.open(&replace(1), true) {
+        while let Ok(ticket) = records.open(&replace(1), ENDS, true) {
             tickets.push(ticket);
         }
         let ticket = tickets[0];

@@ -265,6 +265,15 @@ impl Resource {
         }
     }
 
+    /// What a converting lock asks for is about to become other than when it was queued.
+    pub(super) fn unsettle(&mut self, lock: &mut Lock) {
+        if let Some(contention) = &mut self.contention {
+            contention.irregular += u32::from(!lock.irregular);
+            contention.exhausted = None;
+            lock.irregular = true;
+        }
+    }
+
     /// Something has changed because of which a waiting lock may be granted, or tell itself that
     /// it is in the way.
     pub(super) fn search_again(&mut self) {

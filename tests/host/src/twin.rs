@@ -209,11 +209,7 @@ impl Twin {
         self.trace.push(Op { lock, ..*op });
         let result = self.apply_to_table(op, id);
         let expected = self.apply_to_model(op, id);
-        if let (Kind::Adopt, Ok(Some(id))) = (op.kind, result) {
-            let state = inspect::state_of(&self.table, id);
-            let ticket = state.and_then(|(_, ticket)| ticket).unwrap();
-            self.desk.borrow_mut().adopted(ticket);
-        } else if let (Ok(Some(id)), Ok(Some(number))) = (result, expected) {
+        if let (Kind::Request, Ok(Some(id)), Ok(Some(number))) = (op.kind, result, expected) {
             self.numbers.insert(id, number);
             self.ids.push(id);
             self.tags.push(op.tag);

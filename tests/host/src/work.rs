@@ -35,7 +35,7 @@ struct Nobody;
 impl Owner for Nobody {
     type Change = ();
 
-    fn open(&self, _: &(), _: bool) -> Result<Ticket> {
+    fn open(&self, _: &(), _: Occasion, _: bool) -> Result<Ticket> {
         Ok(0)
     }
 
