@@ -31,7 +31,7 @@ refused_as_invalid() {
 
 # There is nothing of it left behind, or half made.
 gone() {
-	for path in "/dev/$1"* "/sys/kernel/debug/$1" /sys/module/dlm_device; do
+	for path in "/dev/$1-"* "/dev/$1_"* "/sys/kernel/debug/$1" /sys/module/dlm_device; do
 		[ ! -e "$path" ] || fail "there still is $path"
 	done
 }

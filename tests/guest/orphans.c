@@ -639,6 +639,29 @@ TEST_F(orphans, go_with_their_lockspace_by_force)
 	ASSERT_FREE(self->fd, "r", EX);
 }
 
+/* AUTOFREE and, when creating, FORCEFREE are taken and mean nothing. */
+TEST_F(orphans, outlive_a_lockspace_that_is_to_be_freed_by_itself)
+{
+	uint32_t force = DLM_USER_LSFLG_FORCEFREE, by_itself = DLM_USER_LSFLG_AUTOFREE;
+	int minor, fd, id;
+
+	minor = create_lockspace(self->ls.control, "autofree", by_itself | force | DLM_LSFL_NEWEXCL);
+	ASSERT_GT(minor, 0);
+	fd = open_lockspace("autofree", O_NONBLOCK);
+	close(fd);
+	fd = open_lockspace("autofree", O_NONBLOCK);
+	ASSERT_GE(fd, 0);
+	id = HOLD(fd, EX, PERSISTENT, "r");
+	close(fd);
+	ASSERT_EQ(-EBUSY, remove_lockspace(self->ls.control, minor, 0));
+	ASSERT_EQ(-EBUSY, remove_lockspace(self->ls.control, minor, by_itself));
+	fd = open_lockspace("autofree", O_NONBLOCK);
+	ASSERT_ADOPT(fd, id, EX, PERSISTENT, "r");
+	close(fd);
+	ASSERT_EQ(0, remove_lockspace(self->ls.control, minor, by_itself | force));
+	ASSERT_EQ(-1, open_lockspace("autofree", O_NONBLOCK));
+}
+
 /* ---- DEADLOCK: a cancel that says why ------------------------------------------------------ */
 
 LOCKSPACE_FIXTURE(deadlocked)
