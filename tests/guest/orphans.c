@@ -697,13 +697,20 @@ TEST_F(deadlocked, converting)
 	ASSERT_FREE(self->fd, "r", PW);
 }
 
+/* It is nothing. In fs/dlm, without CANCEL, it says why the next cancel will be. */
 TEST_F(deadlocked, granted)
 {
-	int id = HOLD(self->other, EX, 0, "r");
+	int id = HOLD(self->other, EX, 0, "r"), waiter;
 
 	ASSERT_EQ(0, deadlock(self->other, id, variant->flags));
 	ASSERT_HEAR(self->other, id, "nothing");
 	ASSERT_TAKEN(self->fd, "r", CR);
+	CONVERT(self->other, id, PR, 0, "granted");
+	waiter = HOLD(self->fd, PR, 0, "r");
+	CONVERT(self->other, id, EX, 0, "nothing");
+	UNLOCK_WITH(self->other, id, DLM_LKF_CANCEL,
+		    DIFFERS("ECANCEL", variant->flags ? "ECANCEL" : "EDEADLK"));
+	UNLOCK(self->fd, waiter);
 	UNLOCK(self->other, id);
 }
 

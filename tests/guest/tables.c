@@ -216,6 +216,24 @@ TEST_F(tables, transactions)
 	}
 }
 
+/* Of a conversion that is refused nothing stays, of one that comes at the wrong time it does. */
+TEST_F(tables, refused_transactions)
+{
+	int holder = HOLD(self->other, EX, 0, "r");
+	int id = WAIT(self->fd, EX, 0, "r");
+	struct request r = convert_request(id, NL, DLM_LKF_EXPEDITE);
+
+	r.req.i.lock.xid = 1;
+	ASSERT_EQ(-EINVAL, submit(self->fd, r));
+	ASSERT_EQ(DIFFERS(0ULL, 1ULL), ROW(id).xid);
+	r = convert_request(id, NL, 0);
+	r.req.i.lock.xid = 2;
+	ASSERT_EQ(-EBUSY, submit(self->fd, r));
+	ASSERT_EQ(2, ROW(id).xid);
+	UNLOCK(self->other, holder);
+	ASSERT_HEAR(self->fd, id, "granted");
+}
+
 /* Those of the last request or conversion. */
 TEST_F(tables, flags)
 {
