@@ -348,7 +348,7 @@ TEST_F(granting, waiting_conversion_gets_the_alternative_later)
 	ASSERT_HEAR(fd, id, "granted altmode");
 }
 
-/* In fs/dlm such a conversion is told of, and stays on the queue for ever. */
+/* In fs/dlm the lock then holds nothing any more. */
 TEST_F(granting, the_alternative_may_be_what_is_held)
 {
 	int holder = HOLD(self->other, CW, 0, "r"), ahead = HOLD(self->other, NL, 0, "r");
@@ -359,6 +359,7 @@ TEST_F(granting, the_alternative_may_be_what_is_held)
 	CANCEL(self->other, ahead);
 	ASSERT_HEAR(self->fd, id, "granted altmode");
 	UNLOCK(self->other, holder);
+	LOCK(self->other, PR, DLM_LKF_NOQUEUE, "r", DIFFERS("EAGAIN", "granted"));
 	LOCK(self->other, CW, DLM_LKF_NOQUEUE, "r", DIFFERS("granted", "EAGAIN"));
 }
 
