@@ -39,8 +39,9 @@ gone() {
 # load PREFIX - load it with these names of devices, and look for them
 load() {
 	insmod ./dlm_device.ko "prefix=$1" || fail "it cannot be loaded with prefix=$1"
-	[ -c "/dev/$1-control" ] && [ -c "/dev/$1-monitor" ] || fail "there is no /dev/$1-control"
-	[ -d "/sys/kernel/debug/$1" ] || fail "there is no debugfs folder $1"
+	for path in "/dev/$1-control" "/dev/$1-monitor" "/sys/kernel/debug/$1"; do
+		[ -e "$path" ] || fail "there is no $path"
+	done
 	[ "$(cat /sys/module/dlm_device/parameters/prefix)" = "$1" ] || fail "the parameter is not shown"
 	[ "$(stat -c %a /sys/module/dlm_device/parameters/prefix)" = 444 ] || fail "the parameter can be changed"
 }
@@ -55,15 +56,18 @@ both_work() {
 	DLM_PREFIX=mine ./fdinfo >ours || fail "$(grep -v '^ok' ours)"
 }
 
+# long N - a prefix of so many letters
+long() { printf "%$1s" '' | tr ' ' m; }
+
 case $1 in
 theirs)
 	refused 'the kernel.s own dlm is loaded'
 	refused 'the kernel.s own dlm is loaded' prefix=dlm
-	for prefix in '' . mi.ne mi/ne 'mi!ne' mine: 'mi%ne' "$(printf 'm\303\256ne')" "$(printf %33s | tr ' ' m)" \
-		"$(printf %255s | tr ' ' m)"; do
+	for prefix in '' . mi.ne mi/ne 'mi!ne' mine: 'mi%ne' "$(printf 'm\303\256ne')" "$(long 33)" \
+		"$(long 255)"; do
 		refused_as_invalid "$prefix"
 	done
-	for prefix in m mine-2_X "$(printf %32s | tr ' ' m)"; do
+	for prefix in m mine-2_X "$(long 32)"; do
 		load "$prefix"
 		rmmod dlm_device
 		gone "$prefix"

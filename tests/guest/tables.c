@@ -602,7 +602,7 @@ TEST_F(files, lockdebug)
 
 /* ---- While others lock --------------------------------------------------------------------- */
 
-enum { MANY = 200000, CROWD = 20000, FEW = 100, BATCH = 20 };
+enum { MANY = 100000, CROWD = 20000, FEW = 100, BATCH = 20 };
 
 /* What the other process has done; it ends when told to. */
 struct churn {
