@@ -165,6 +165,25 @@ impl Owner for Arc<Queue> {
         self.inner.lock().records.open(change, occasion, value)
     }
 
+    fn answer(&self, change: &Change, completion: Completion<'_>) -> Result<Ticket> {
+        let mut inner = self.inner.lock();
+        let ticket = inner.records.answer(change, completion)?;
+        self.wake(&inner);
+        Ok(ticket)
+    }
+
+    fn conclude(
+        &self,
+        ticket: Ticket,
+        change: &Change,
+        completion: Completion<'_>,
+    ) -> Result<Ticket> {
+        let mut inner = self.inner.lock();
+        let ticket = inner.records.conclude(ticket, change, completion)?;
+        self.wake(&inner);
+        Ok(ticket)
+    }
+
     fn change(
         &self,
         ticket: Ticket,

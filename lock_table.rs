@@ -60,6 +60,7 @@ use self::{
         ByOwner,
         ByQueue,
         Contention,
+        Last,
         Lock,
         Name,
         Resource, //
@@ -120,7 +121,8 @@ pub(crate) enum Occasion {
 
 /// Who is told what becomes of a lock.
 ///
-/// `open` and `change` may allocate and fail; the others do neither: they use what was set aside.
+/// `open`, `answer`, `change` and `conclude` may allocate and fail; the others do neither: they use
+/// what was set aside.
 pub(crate) trait Owner {
     /// The user's side of a request.
     type Change;
@@ -130,7 +132,19 @@ pub(crate) trait Owner {
     /// that comes from somebody else, perhaps in the middle of one.
     fn open(&self, change: &Self::Change, occasion: Occasion, value: bool) -> Result<Ticket>;
 
-    /// The same for a further operation; the ticket that it returns replaces the old one.
+    /// The request for a new lock ends at once: [`Self::open`] and [`Self::complete`] in one.
+    fn answer(&self, change: &Self::Change, completion: Completion<'_>) -> Result<Ticket>;
+
+    /// A further operation ends at once: [`Self::change`] and [`Self::complete`] in one.
+    fn conclude(
+        &self,
+        ticket: Ticket,
+        change: &Self::Change,
+        completion: Completion<'_>,
+    ) -> Result<Ticket>;
+
+    /// Like [`Self::open`] for a further operation; the ticket that it returns replaces the old
+    /// one.
     fn change(
         &self,
         ticket: Ticket,
@@ -362,25 +376,68 @@ impl<O: Owner> LockTable<O> {
         change: &O::Change,
     ) -> Result<LockId> {
         let verdict = self.decide(resource, Candidate::new(None, ask), Turn::New, false);
-        self.prepare_refusal(resource, verdict, ask.flags)?;
-        let lock = self.new_lock(resource, client, ask, change)?;
+        if let Verdict::Grant { mode, alternative } = verdict {
+            return self.admit(resource, client, ask, change, mode, alternative);
+        }
+        self.prepare_refusal(resource, ask.flags)?;
+        let lock = self.new_lock(resource, client, ask)?;
+        let owner = &self.clients[client].owner;
+        // Nobody can be in the way before he is granted.
+        let occasion = Occasion::Operation { waits: false };
+        let opened = owner.open(change, occasion, ask.flags.any(Flags::VALBLK));
+        self.locks[lock].ticket = opened.inspect_err(|_| self.discard(lock))?;
+        self.own(lock);
         let id = self.locks[lock].id;
-        match verdict {
-            Verdict::Grant { mode, alternative } => {
-                self.grant(lock, mode, alternative);
-                self.complete(lock, Status::Granted);
-            }
-            _ if ask.flags.any(Flags::NOQUEUE) => {
-                self.complete(lock, Status::WouldWait);
-                self.refuse(resource, None, ask);
-                self.free(lock);
-            }
-            _ => {
-                self.enqueue(lock, State::Waiting);
-                let mode = ask.mode;
-                self.block(resource, Blocked::Request { mode, by: None });
+        if ask.flags.any(Flags::NOQUEUE) {
+            self.complete(lock, Status::WouldWait);
+            self.refuse(resource, None, ask);
+            self.take_out(lock);
+        } else {
+            self.enqueue(lock, State::Waiting);
+            let mode = ask.mode;
+            self.block(resource, Blocked::Request { mode, by: None });
+        }
+        Ok(id)
+    }
+
+    /// A new lock that is granted at once.
+    fn admit(
+        &mut self,
+        resource: u32,
+        client: u32,
+        ask: &Ask,
+        change: &O::Change,
+        mode: Mode,
+        alternative: bool,
+    ) -> Result<LockId> {
+        let lock = self.new_lock(resource, client, ask)?;
+        if ask.flags.any(Flags::VALBLK) {
+            self.move_value(lock, mode);
+        }
+        let entry = &mut self.locks[lock];
+        if alternative {
+            entry.status.set(StatusFlags::ALTMODE);
+        }
+        entry.granted = Some(mode);
+        entry.completed = Some(mode);
+        entry.last = Last::Completion;
+        let id = entry.id;
+        let completion = Completion {
+            id,
+            status: Status::Granted,
+            flags: entry.status,
+            value: self.values.get(entry.value),
+            last: false,
+        };
+        match self.clients[client].owner.answer(change, completion) {
+            Ok(ticket) => entry.ticket = ticket,
+            Err(error) => {
+                self.discard(lock);
+                return Err(error);
             }
         }
+        self.own(lock);
+        self.enqueue(lock, State::Granted);
         Ok(id)
     }
 
@@ -415,7 +472,9 @@ impl<O: Owner> LockTable<O> {
         let candidate = Candidate::new(Some(granted), ask);
         let deadlock = self.deadlocks_now(resource, candidate);
         let verdict = self.decide(resource, candidate, Turn::New, deadlock);
-        self.prepare_refusal(resource, verdict, ask.flags)?;
+        if !matches!(verdict, Verdict::Grant { .. }) {
+            self.prepare_refusal(resource, ask.flags)?;
+        }
         if candidate.may_write(verdict) {
             self.prepare_value(resource)?;
         }
@@ -477,22 +536,27 @@ impl<O: Owner> LockTable<O> {
     ) -> Result {
         let lock = self.find(id)?;
         check_unlock(flags)?;
-        let resource = self.locks[lock].resource;
         let entry = &self.locks[lock];
+        let resource = entry.resource;
         let flags = entry.flags.with(flags);
         if entry.granted >= Some(Mode::Pw) && entry.value != NONE && flags.write_value() {
             self.prepare_value(resource)?;
         }
-        let waits = false;
-        self.change(lock, change, Occasion::Operation { waits }, false)?;
+        let entry = &mut self.locks[lock];
+        if let Some(client) = self.clients.get(entry.client) {
+            let completion = Completion {
+                id,
+                status: Status::Unlocked,
+                flags: StatusFlags::default(),
+                value: None,
+                last: true,
+            };
+            client.owner.conclude(entry.ticket, change, completion)?;
+        }
+        entry.flags = flags;
         self.fill_buffer(lock, value);
-        self.locks[lock].flags = flags;
-        self.locks[lock].status = StatusFlags::default();
         self.write_on_unlock(lock);
-        self.dequeue(lock);
-        self.locks[lock].granted = None;
-        self.complete(lock, Status::Unlocked);
-        self.free(lock);
+        self.take_out(lock);
         self.settle(resource);
         Ok(())
     }
@@ -537,7 +601,7 @@ impl<O: Owner> LockTable<O> {
         }
         self.complete(lock, status);
         if !conversion {
-            self.free(lock);
+            self.take_out(lock);
         }
         self.settle(resource);
     }
@@ -660,9 +724,14 @@ impl<O: Owner> LockTable<O> {
     /// quick.
     fn orphan(&mut self, lock: u32) -> bool {
         let quick = self.is_quick(lock);
-        let Lock { client, ticket, .. } = self.locks[lock];
-        self.clients[client].owner.close(ticket);
-        self.disown(lock);
+        let entry = &self.locks[lock];
+        if let Some(fellows) = fellow_waiters(&mut self.clients, entry) {
+            *fellows -= 1;
+        }
+        let client = &mut self.clients[entry.client];
+        client.owner.close(entry.ticket);
+        client.holdings.all -= 1;
+        client.owned.remove(&mut self.locks, lock);
         let entry = &mut self.locks[lock];
         entry.client = NONE;
         entry.ticket = self.next_orphan;
@@ -683,12 +752,11 @@ impl<O: Owner> LockTable<O> {
         let flags = Flags::FORCEUNLOCK.with(Flags::IVVALBLK);
         self.locks[lock].flags = self.locks[lock].flags.with(flags);
         self.write_on_unlock(lock);
-        self.dequeue(lock);
         let Lock { client, ticket, .. } = self.locks[lock];
         if let Some(client) = self.clients.get(client) {
             client.owner.close(ticket);
         }
-        self.free(lock);
+        self.take_out(lock);
         self.settle(resource);
         quick
     }
@@ -742,9 +810,7 @@ impl<O: Owner> LockTable<O> {
 
     /// Takes a lock off its queue, if it is on one.
     fn dequeue(&mut self, lock: u32) {
-        if !self.surveyors.is_empty() {
-            self.step_aside(Stand::Lock(lock));
-        }
+        self.step_aside(Stand::Lock(lock));
         let entry = &mut self.locks[lock];
         if let Some(fellows) = fellow_waiters(&mut self.clients, entry) {
             *fellows -= 1;
@@ -802,9 +868,7 @@ impl<O: Owner> LockTable<O> {
         if !self.resources[resource].is_unused() {
             return;
         }
-        if !self.surveyors.is_empty() {
-            self.step_aside(Stand::Resource(resource));
-        }
+        self.step_aside(Stand::Resource(resource));
         if let Some(resource) = self.resources.remove(resource) {
             self.values.remove(resource.value);
         }
@@ -817,10 +881,9 @@ impl<O: Owner> LockTable<O> {
     }
 
     /// Makes the resource ready for what a verdict other than a grant will need.
-    fn prepare_refusal(&mut self, resource: u32, verdict: Verdict, flags: Flags) -> Result {
-        let refused = !matches!(verdict, Verdict::Grant { .. });
+    fn prepare_refusal(&mut self, resource: u32, flags: Flags) -> Result {
         let silent = flags.any(Flags::NOQUEUE) && !flags.any(Flags::NOQUEUEBAST);
-        if !refused || silent || self.resources[resource].contention.is_some() {
+        if silent || self.resources[resource].contention.is_some() {
             return Ok(());
         }
         let contention = Contention::new(&self.resources[resource].held);
@@ -829,42 +892,48 @@ impl<O: Owner> LockTable<O> {
         Ok(())
     }
 
-    fn new_lock(
-        &mut self,
-        resource: u32,
-        client: u32,
-        ask: &Ask,
-        change: &O::Change,
-    ) -> Result<u32> {
-        let wants_value = ask.flags.any(Flags::VALBLK);
-        let value = self.values.room(wants_value)?;
-        let owner = &self.clients[client].owner;
-        // Nobody can be in the way before he is granted.
-        let occasion = Occasion::Operation { waits: false };
-        let opened = owner.open(change, occasion, wants_value);
-        let inserted = opened.and_then(|ticket| {
-            let lock = Lock::new(resource, client, ticket, value, ask);
-            self.locks
-                .insert(lock, self.ids.limit())
-                .inspect_err(|_| owner.close(ticket))
+    /// A loose lock of nobody yet, with a value buffer if it asks for one.
+    fn new_lock(&mut self, resource: u32, client: u32, ask: &Ask) -> Result<u32> {
+        let value = self.values.room(ask.flags.any(Flags::VALBLK))?;
+        let ids = self.ids;
+        let inserted = self.locks.insert_with(ids.limit(), |slot, round| {
+            Lock::new(ids.encode(slot, round), resource, client, value, ask)
         });
-        match inserted {
-            Ok(lock) => {
-                self.locks[lock].id = self.ids.encode(lock, self.locks.round(lock));
-                self.own(lock);
-            }
-            Err(_) => {
-                self.values.remove(value);
-            }
-        }
-        inserted
+        inserted.inspect_err(|_| {
+            self.values.remove(value);
+        })
     }
 
-    fn free(&mut self, lock: u32) {
-        self.disown(lock);
-        let value = self.locks[lock].value;
-        self.values.remove(value);
-        self.locks.remove(lock);
+    /// Takes back [`Self::new_lock`].
+    fn discard(&mut self, lock: u32) {
+        if let Some(lock) = self.locks.remove(lock) {
+            self.values.remove(lock.value);
+        }
+    }
+
+    /// Ends a lock: off its queue, if it is on one, and from its client.
+    fn take_out(&mut self, lock: u32) {
+        self.step_aside(Stand::Lock(lock));
+        let Some(mut lock) = self.locks.remove(lock) else {
+            return;
+        };
+        if let Some(fellows) = fellow_waiters(&mut self.clients, &lock) {
+            *fellows -= 1;
+        }
+        let resource = &mut self.resources[lock.resource];
+        resource.count_out(&mut lock);
+        if let Some(queue) = resource.queue_mut(lock.state) {
+            queue.close_gap(&mut self.locks, lock.queue);
+        }
+        let owned = match self.clients.get_mut(lock.client) {
+            Some(client) => {
+                client.holdings.all -= 1;
+                &mut client.owned
+            }
+            None => &mut self.orphans,
+        };
+        owned.close_gap(&mut self.locks, lock.owned);
+        self.values.remove(lock.value);
     }
 
     /// Makes a lock its client's own.
@@ -875,20 +944,6 @@ impl<O: Owner> LockTable<O> {
         if let Some(fellows) = fellow_waiters(&mut self.clients, &self.locks[lock]) {
             *fellows += 1;
         }
-    }
-
-    /// Takes a lock from its client, or from among the orphans.
-    fn disown(&mut self, lock: u32) {
-        let entry = &self.locks[lock];
-        if let Some(fellows) = fellow_waiters(&mut self.clients, entry) {
-            *fellows -= 1;
-        }
-        let Some(client) = self.clients.get_mut(entry.client) else {
-            self.orphans.remove(&mut self.locks, lock);
-            return;
-        };
-        client.owned.remove(&mut self.locks, lock);
-        client.holdings.all -= 1;
     }
 
     /// Replaces the user's side of a lock, for an unlock or a cancel.

@@ -156,6 +156,34 @@ impl Records {
         Ok(ticket)
     }
 
+    /// The request for a new lock has ended at once. An error has done nothing.
+    pub(crate) fn answer(&mut self, change: &Change, completion: Completion<'_>) -> Result<Ticket> {
+        let user = change.apply(User::default());
+        let ticket = self.add(user, completion.value.is_some())?;
+        self.complete(ticket, completion);
+        Ok(ticket)
+    }
+
+    /// A further operation has ended at once. An error has done nothing.
+    pub(crate) fn conclude(
+        &mut self,
+        ticket: Ticket,
+        change: &Change,
+        completion: Completion<'_>,
+    ) -> Result<Ticket> {
+        let slot = &mut self.slots[ticket];
+        let simple = slot.untold.is_empty() && slot.spare == NONE && completion.value.is_none();
+        let ticket = if simple {
+            slot.user = change.apply(slot.user);
+            ticket
+        } else {
+            let occasion = Occasion::Operation { waits: false };
+            self.change(ticket, change, occasion, completion.value.is_some())?
+        };
+        self.complete(ticket, completion);
+        Ok(ticket)
+    }
+
     /// The same for a further operation, or for what only replaces the user's side.
     pub(crate) fn change(
         &mut self,
@@ -199,15 +227,19 @@ impl Records {
         slot.status = completion.status;
         slot.flags = completion.flags;
         slot.returns_value = completion.value.is_some();
-        let room = slot.value;
-        if let (Some(value), Some(room)) = (completion.value, self.values.get_mut(room)) {
-            *room = *value;
+        slot.retired = completion.last;
+        slot.untold.insert(COMPLETION);
+        slot.next[COMPLETION as usize] = Entry::END;
+        let spare = core::mem::replace(&mut slot.spare, NONE);
+        if let Some(value) = completion.value {
+            if let Some(room) = self.values.get_mut(slot.value) {
+                *room = *value;
+            }
         }
-        self.retire_spare(ticket);
-        self.push_back(Entry::new(ticket, COMPLETION));
-        if completion.last {
-            self.retire(ticket);
+        if spare != NONE {
+            self.retire(spare);
         }
+        self.append(Entry::new(ticket, COMPLETION));
     }
 
     /// The lock is in the way of a request for `mode`.
@@ -216,13 +248,19 @@ impl Records {
             NONE => ticket,
             spare => spare,
         };
-        self.slots[ticket].id = id;
-        self.push_back(Entry::new(ticket, mode));
+        let slot = &mut self.slots[ticket];
+        slot.id = id;
+        slot.untold.insert(mode);
+        slot.next[mode as usize] = Entry::END;
+        self.append(Entry::new(ticket, mode));
     }
 
     /// The lock is gone without a completion.
     pub(crate) fn close(&mut self, ticket: Ticket) {
-        self.retire_spare(ticket);
+        let spare = core::mem::replace(&mut self.slots[ticket].spare, NONE);
+        if spare != NONE {
+            self.retire(spare);
+        }
         self.retire(ticket);
     }
 
@@ -331,13 +369,6 @@ impl Records {
         Ok(spare)
     }
 
-    fn retire_spare(&mut self, ticket: u32) {
-        let spare = core::mem::replace(&mut self.slots[ticket].spare, NONE);
-        if spare != NONE {
-            self.retire(spare);
-        }
-    }
-
     /// No lock refers to the slot any more; it goes at once, or when it has been read.
     fn retire(&mut self, ticket: u32) {
         let slot = &mut self.slots[ticket];
@@ -359,9 +390,8 @@ impl Records {
         &mut self.slots[entry.slot()].next[entry.kind() as usize]
     }
 
-    fn push_back(&mut self, entry: Entry) {
-        self.slots[entry.slot()].untold.insert(entry.kind());
-        *self.next_mut(entry) = Entry::END;
+    /// Puts an entry that is untold, with nothing behind it, at the end.
+    fn append(&mut self, entry: Entry) {
         if self.first == Entry::END {
             self.first = entry;
         } else {

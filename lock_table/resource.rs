@@ -18,6 +18,7 @@ use crate::{
         List,
         Through, //
     },
+    slab::NONE,
     terms::{
         Flags,
         Mode,
@@ -79,14 +80,15 @@ pub(super) struct Lock {
 }
 
 impl Lock {
-    pub(super) fn new(resource: u32, client: u32, ticket: Ticket, value: u32, ask: &Ask) -> Self {
+    /// A lock that is still to be opened with its client.
+    pub(super) fn new(id: LockId, resource: u32, client: u32, value: u32, ask: &Ask) -> Self {
         Lock {
-            id: 0,
+            id,
             queue: Links::NEW,
             owned: Links::NEW,
             resource,
             client,
-            ticket,
+            ticket: NONE,
             pid: ask.pid,
             since: 0,
             flags: ask.flags,

@@ -109,7 +109,15 @@ impl<O: Owner> LockTable<O> {
     }
 
     /// Moves on whoever stands at what is about to leave its place.
+    #[inline]
     pub(super) fn step_aside(&mut self, leaving: Stand) {
+        if !self.surveyors.is_empty() {
+            self.pass_by(leaving);
+        }
+    }
+
+    #[cold]
+    fn pass_by(&mut self, leaving: Stand) {
         let mut at = 0;
         while let Some(surveyor) = self.surveyors.next_used(at) {
             if self.surveyors[surveyor] == leaving {

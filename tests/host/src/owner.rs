@@ -119,6 +119,20 @@ pub(crate) struct Client {
     pub(crate) desk: Rc<RefCell<Desk>>,
 }
 
+impl Client {
+    fn record(&self, user: u32, completion: &Completion<'_>) -> Record {
+        Record::Completion {
+            client: self.number,
+            lock: completion.id,
+            user,
+            status: completion.status.number(),
+            flags: completion.flags.0,
+            value: completion.value.copied(),
+            last: completion.last,
+        }
+    }
+}
+
 impl Owner for Client {
     type Change = u32;
 
@@ -176,13 +190,54 @@ impl Owner for Client {
         }
     }
 
+    fn answer(&self, user: &u32, completion: Completion<'_>) -> Result<Ticket> {
+        KBox::new((), GFP_KERNEL)?;
+        let mut desk = self.desk.borrow_mut();
+        let record = self.record(*user, &completion);
+        let change = change_of(*user, false);
+        let ticket = desk.reader(self.number).answer(&change, completion)?;
+        desk.records.push(record);
+        Ok(desk.issue(Open {
+            client: self.number,
+            user: *user,
+            pending: None,
+            told: None,
+            room: false,
+            ticket,
+        }))
+    }
+
+    fn conclude(&self, ticket: Ticket, user: &u32, completion: Completion<'_>) -> Result<Ticket> {
+        KBox::new((), GFP_KERNEL)?;
+        let mut desk = self.desk.borrow_mut();
+        let Some(inner) = desk.entry(ticket, self.number).map(|entry| entry.ticket) else {
+            return Ok(ticket);
+        };
+        let (record, last) = (self.record(*user, &completion), completion.last);
+        let change = change_of(*user, true);
+        let inner = desk
+            .reader(self.number)
+            .conclude(inner, &change, completion)?;
+        desk.records.push(record);
+        if let Some(entry) = desk.entry(ticket, self.number) {
+            entry.ticket = inner;
+            entry.user = *user;
+            entry.pending = None;
+            entry.told = None;
+        }
+        if last {
+            desk.open.remove(&ticket);
+        }
+        Ok(ticket)
+    }
+
     fn complete(&self, ticket: Ticket, completion: Completion<'_>) {
         let mut desk = self.desk.borrow_mut();
         let Some(entry) = desk.entry(ticket, self.number) else {
             return;
         };
         let awaited = entry.pending.take().is_some();
-        let fits = entry.room || completion.value.is_none();
+        let fits = completion.value.is_none() || entry.room;
         entry.told = None;
         let (user, inner) = (entry.user, entry.ticket);
         desk.expect(awaited, "a completion of nothing");
@@ -190,15 +245,7 @@ impl Owner for Client {
         if completion.last {
             desk.open.remove(&ticket);
         }
-        desk.records.push(Record::Completion {
-            client: self.number,
-            lock: completion.id,
-            user,
-            status: completion.status.number(),
-            flags: completion.flags.0,
-            value: completion.value.copied(),
-            last: completion.last,
-        });
+        desk.records.push(self.record(user, &completion));
         desk.reader(self.number).complete(inner, completion);
     }
 
