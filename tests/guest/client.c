@@ -24,13 +24,13 @@ const char *const mode_name[MODES] = { "NL", "CR", "CW", "PR", "PW", "EX" };
 
 static struct request new_request(int command)
 {
-	struct request r = { .size = sizeof(r.req) };
+	struct request r = { .size = REQUEST_SIZE };
 
 	r.req.version[0] = DLM_DEVICE_VERSION_MAJOR;
 	r.req.version[1] = DLM_DEVICE_VERSION_MINOR;
 	r.req.version[2] = DLM_DEVICE_VERSION_PATCH;
 	r.req.cmd = command;
-	r.req.is64bit = 1;
+	r.req.is64bit = sizeof(void *) == 8;
 	return r;
 }
 
@@ -284,17 +284,30 @@ int poll_now(int fd, int events)
 static pid_t children[MAX_CHILDREN];
 static int nr_children;
 
+const char *prefix(void)
+{
+	return getenv("DLM_PREFIX") ?: "dlm";
+}
+
+const char *device(const char *rest)
+{
+	static char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), "/dev/%s%s", prefix(), rest);
+	return path;
+}
+
 int open_control(void)
 {
-	return open("/dev/dlm-control", O_RDWR | O_CLOEXEC);
+	return open(device("-control"), O_RDWR | O_CLOEXEC);
 }
 
 int open_lockspace(const char *name, int flags)
 {
-	char path[sizeof("/dev/dlm_") + DLM_LOCKSPACE_LEN];
+	char rest[sizeof("_") + DLM_LOCKSPACE_LEN];
 
-	snprintf(path, sizeof(path), "/dev/dlm_%s", name);
-	return open(path, O_RDWR | O_CLOEXEC | flags);
+	snprintf(rest, sizeof(rest), "_%s", name);
+	return open(device(rest), O_RDWR | O_CLOEXEC | flags);
 }
 
 int lockspace_setup(struct lockspace *ls)

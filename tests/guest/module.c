@@ -2,6 +2,7 @@
 /* The module itself: it stays while it is in use, and takes everything along when it goes. */
 #include <sys/syscall.h>
 #include "dlm_test.h"
+#include "tables.h"
 
 static int unload(void)
 {
@@ -42,6 +43,19 @@ TEST(stays_while_the_monitor_is_open)
 	SKIP_ON_REFERENCE("takes its closing for the end of its daemon");
 	ASSERT_GE(open("/dev/dlm-monitor", O_RDONLY), 0);
 	ASSERT_EQ(-EWOULDBLOCK, unload());
+}
+
+TEST(stays_while_a_table_is_open)
+{
+	struct lockspace ls;
+	FILE *table;
+
+	ASSERT_EQ(0, lockspace_setup(&ls));
+	table = open_table(ls.name, "all");
+	ASSERT_NE(NULL, table);
+	close(ls.control);
+	ASSERT_EQ(-EWOULDBLOCK, unload());
+	ASSERT_EQ(0, lockspace_teardown(&ls));
 }
 
 /* Lockspaces that nobody has open do not keep it. DLM_MODULE is the file to load it from again. */
