@@ -25,6 +25,17 @@ fail() {
 	exit 1
 }
 
+# choose_kernel - what the kernel that KERNEL names needs: the folder where the module is built for
+# it, the guest's megabytes, how much longer than with Debian's all may take, and how many operations
+# the test "violence" then has time for.
+choose_kernel() {
+	case ${KERNEL:-} in
+	'') workshop=$top memory=1024 patience=1 violence=2000000 ;;
+	debug) workshop=$build/debug memory=2048 patience=6 violence=200000 ;;
+	*) fail "KERNEL=$KERNEL: debug, or nothing for Debian's kernel, is wanted" ;;
+	esac
+}
+
 # hash_of FILE... - twelve hex digits that stand for their content
 hash_of() { cat -- "$@" | sha256sum | cut -c1-12; }
 
