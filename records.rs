@@ -117,11 +117,15 @@ pub(crate) struct Records {
     values: Slab<Value>,
     first: Entry,
     last: Entry,
+    /// How many there are from `first` to `last`.
+    waiting: u32,
 }
 
 /// A record that is being read; it is untold until [`Records::told`].
 pub(crate) struct Taken {
     pub(crate) record: Record,
+    /// For which it was taken.
+    pub(crate) width: Width,
     entry: Entry,
 }
 
@@ -132,14 +136,24 @@ impl Records {
             values: Slab::new(),
             first: Entry::END,
             last: Entry::END,
+            waiting: 0,
         }
     }
 
     // What locks have to tell: see `lock_table::Owner`.
 
-    /// Sets aside what a new lock will need. An error has done nothing.
-    pub(crate) fn open(&mut self, change: &Change, value: bool) -> Result<Ticket> {
-        self.add(change.apply(User::default()), value)
+    /// Sets aside what a lock will need. An error has done nothing.
+    pub(crate) fn open(
+        &mut self,
+        change: &Change,
+        occasion: Occasion,
+        value: bool,
+    ) -> Result<Ticket> {
+        let user = change.apply(User::default());
+        let spare = self.renew_spare(NONE, user, occasion)?;
+        let ticket = self.add(user, value).inspect_err(|_| self.free(spare))?;
+        self.slots[ticket].spare = spare;
+        Ok(ticket)
     }
 
     /// The same for a further operation, or for what only replaces the user's side.
@@ -212,11 +226,21 @@ impl Records {
         self.retire(ticket);
     }
 
+    /// The transaction that the program says the lock belongs to.
+    pub(crate) fn transaction(&self, ticket: Ticket) -> u64 {
+        self.slots.get(ticket).map_or(0, |slot| slot.user.xid)
+    }
+
     // What the program reads.
 
     /// Whether there is nothing to read.
     pub(crate) fn is_empty(&self) -> bool {
         self.first == Entry::END
+    }
+
+    /// How many records wait to be read.
+    pub(crate) fn len(&self) -> u32 {
+        self.waiting
     }
 
     /// Takes the first record out, if there is one, to be followed by [`Self::told`] or
@@ -229,7 +253,11 @@ impl Records {
             return Err(EINVAL);
         }
         let entry = self.pop();
-        Ok(Some(Taken { record, entry }))
+        Ok(Some(Taken {
+            record,
+            width,
+            entry,
+        }))
     }
 
     /// The record has reached the program.
@@ -340,6 +368,7 @@ impl Records {
             *self.next_mut(self.last) = entry;
         }
         self.last = entry;
+        self.waiting += 1;
     }
 
     fn push_front(&mut self, entry: Entry) {
@@ -348,12 +377,14 @@ impl Records {
             self.last = entry;
         }
         self.first = entry;
+        self.waiting += 1;
     }
 
     /// Takes the first entry off the list; it stays untold.
     fn pop(&mut self) -> Entry {
         let entry = self.first;
         self.first = *self.next_mut(entry);
+        self.waiting -= 1;
         entry
     }
 
@@ -449,7 +480,7 @@ mod tests {
         /// A lock that was granted, and the program knows.
         fn granted(number: u64) -> (Records, Ticket) {
             let mut records = Records::new();
-            let ticket = records.open(&replace(number), false).unwrap();
+            let ticket = records.open(&replace(number), ENDS, false).unwrap();
             records.grant(ticket);
             assert_eq!(records.read(), [Ended(number, Status::Granted)]);
             (records, ticket)
@@ -484,8 +515,8 @@ mod tests {
     #[test]
     fn records_come_in_the_order_of_what_happened() {
         let mut records = Records::new();
-        let a = records.open(&replace(1), false).unwrap();
-        let b = records.open(&replace(2), false).unwrap();
+        let a = records.open(&replace(1), ENDS, false).unwrap();
+        let b = records.open(&replace(2), ENDS, false).unwrap();
         records.grant(b);
         records.block(b, ID, Mode::Pr);
         records.grant(a);
@@ -506,7 +537,7 @@ mod tests {
     #[test]
     fn a_record_shows_what_was_given_when_it_happened() {
         let mut records = Records::new();
-        let ticket = records.open(&replace(1), false).unwrap();
+        let ticket = records.open(&replace(1), ENDS, false).unwrap();
         records.grant(ticket);
         let ticket = records.begin(ticket, 2, WAITS);
         records.grant(ticket);
@@ -613,7 +644,7 @@ mod tests {
     fn value_blocks_have_room_of_their_own() {
         let (old, new) = ([1; VALUE_LEN], [2; VALUE_LEN]);
         let mut records = Records::new();
-        let ticket = records.open(&replace(1), true).unwrap();
+        let ticket = records.open(&replace(1), ENDS, true).unwrap();
         records.complete(ticket, ended(Status::Granted, Some(&old)));
         let ticket = records.change(ticket, &replace(2), WAITS, true).unwrap();
         records.complete(ticket, ended(Status::Granted, Some(&new)));
@@ -674,7 +705,7 @@ mod tests {
     fn records_outlive_their_lock_and_then_all_is_free() {
         let mut records = Records::new();
         let locks: Vec<_> = (0..100)
-            .map(|n| records.open(&replace(n), n % 2 == 0).unwrap())
+            .map(|n| records.open(&replace(n), ENDS, n % 2 == 0).unwrap())
             .collect();
         for (n, ticket) in locks.into_iter().enumerate() {
             records.grant(ticket);
@@ -702,7 +733,7 @@ mod tests {
         let mut tickets = Vec::new();
         // Up to the brink, where the next slot and the next value block need memory.
         fail_after(Some(4));
-        while let Ok(ticket) = records.open(&replace(1), true) {
+        while let Ok(ticket) = records.open(&replace(1), ENDS, true) {
             tickets.push(ticket);
         }
         let ticket = tickets[0];

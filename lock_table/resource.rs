@@ -55,6 +55,8 @@ pub(super) struct Lock {
     pub(super) client: u32,
     pub(super) ticket: Ticket,
     pub(super) pid: u32,
+    /// When it joined its queue.
+    pub(super) since: u32,
     pub(super) flags: Flags,
     /// The lock's value buffer, in `LockTable::values`; it has one from its first VALBLK on.
     pub(super) value: u32,
@@ -86,6 +88,7 @@ impl Lock {
             client,
             ticket,
             pid: ask.pid,
+            since: 0,
             flags: ask.flags,
             value,
             state: State::Loose,
@@ -259,6 +262,15 @@ impl Resource {
         }
         if !still_held {
             self.search_again();
+        }
+    }
+
+    /// What a converting lock asks for is about to become other than when it was queued.
+    pub(super) fn unsettle(&mut self, lock: &mut Lock) {
+        if let Some(contention) = &mut self.contention {
+            contention.irregular += u32::from(!lock.irregular);
+            contention.exhausted = None;
+            lock.irregular = true;
         }
     }
 

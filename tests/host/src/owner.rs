@@ -91,13 +91,6 @@ impl Desk {
         self.readers.entry(client).or_default()
     }
 
-    /// What was opened is a lock that was granted before.
-    pub(crate) fn adopted(&mut self, ticket: Ticket) {
-        if let Some(open) = self.open.get_mut(&ticket) {
-            open.pending = None;
-        }
-    }
-
     fn issue(&mut self, open: Open) -> Ticket {
         self.next += 1;
         self.open.insert(self.next, open);
@@ -129,16 +122,16 @@ pub(crate) struct Client {
 impl Owner for Client {
     type Change = u32;
 
-    fn open(&self, user: &u32, value: bool) -> Result<Ticket> {
+    fn open(&self, user: &u32, occasion: Occasion, value: bool) -> Result<Ticket> {
         KBox::new((), GFP_KERNEL)?;
         let mut desk = self.desk.borrow_mut();
         let ticket = desk
             .reader(self.number)
-            .open(&change_of(*user, false), value)?;
+            .open(&change_of(*user, false), occasion, value)?;
         Ok(desk.issue(Open {
             client: self.number,
             user: *user,
-            pending: Some(true),
+            pending: (occasion != Occasion::Aside).then_some(true),
             told: None,
             room: value,
             ticket,
@@ -240,5 +233,11 @@ impl Owner for Client {
             user,
         });
         desk.reader(self.number).close(inner);
+    }
+
+    fn transaction(&self, ticket: Ticket) -> u64 {
+        let mut desk = self.desk.borrow_mut();
+        desk.entry(ticket, self.number)
+            .map_or(0, |entry| entry.user.into())
     }
 }

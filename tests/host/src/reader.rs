@@ -79,17 +79,22 @@ impl Default for Reader {
 impl Reader {
     // What locks have to tell.
 
-    pub(crate) fn open(&mut self, change: &Change, value: bool) -> Result<Ticket> {
+    pub(crate) fn open(
+        &mut self,
+        change: &Change,
+        occasion: Occasion,
+        value: bool,
+    ) -> Result<Ticket> {
         let before = self.records.used();
-        let ticket = self.records.open(change, value).inspect_err(|_| {
+        let opened = self.records.open(change, occasion, value);
+        let ticket = opened.inspect_err(|_| {
             assert_eq!(self.records.used(), before);
         })?;
         self.locks += 1;
         let life = Life {
             number: self.locks,
             user: change.apply(User::default()),
-            // Nobody can tell before the first completion, and an adopted lock has none.
-            pending: false,
+            pending: occasion == Occasion::Operation { waits: true },
         };
         assert!(self.lives.insert(ticket, life).is_none());
         Ok(ticket)
@@ -253,7 +258,8 @@ mod tests {
     /// What a step does to the lock that it picks; where the protocol does not allow it, nothing.
     #[derive(Clone, Copy, Debug)]
     enum Step {
-        Open,
+        /// A request, or a lock that comes from somebody else: converting, or at rest.
+        Open(Occasion),
         /// A conversion: not while something is pending.
         Convert {
             waits: bool,
@@ -286,7 +292,12 @@ mod tests {
     fn act() -> impl Strategy<Value = Act> {
         let flag = any::<bool>;
         let step = prop_oneof![
-            2 => Just(Step::Open),
+            2 => select(vec![
+                Occasion::Operation { waits: false },
+                Occasion::Operation { waits: true },
+                Occasion::Aside,
+            ])
+            .prop_map(Step::Open),
             5 => flag().prop_map(|waits| Step::Convert { waits }),
             2 => Just(Step::Interrupt),
             2 => Just(Step::Aside),
@@ -373,16 +384,16 @@ mod tests {
                 }
                 Step::Told if being_read > 0 => self.reader.told(act.pick % being_read),
                 Step::Untold if being_read > 0 => self.reader.untold(act.pick % being_read),
-                Step::Open if self.stages.len() < 12 => {
+                Step::Open(occasion) if self.stages.len() < 12 => {
                     let change = self.change_of(act);
                     fail_after(act.memory);
-                    let opened = self.reader.open(&change, act.value);
+                    let opened = self.reader.open(&change, occasion, act.value);
                     fail_after(None);
                     self.stages.extend(opened.map(|ticket| Stage {
                         ticket,
                         id: 1 + self.steps as u32,
-                        granted: false,
-                        pending: Some(true),
+                        granted: occasion != Occasion::Operation { waits: false },
+                        pending: (occasion != Occasion::Aside).then_some(true),
                         told: None,
                         room: act.value,
                     }));

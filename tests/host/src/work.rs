@@ -35,7 +35,7 @@ struct Nobody;
 impl Owner for Nobody {
     type Change = ();
 
-    fn open(&self, _: &(), _: bool) -> Result<Ticket> {
+    fn open(&self, _: &(), _: Occasion, _: bool) -> Result<Ticket> {
         Ok(0)
     }
 
@@ -48,6 +48,10 @@ impl Owner for Nobody {
     fn block(&self, _: Ticket, _: LockId, _: Mode) {}
 
     fn close(&self, _: Ticket) {}
+
+    fn transaction(&self, _: Ticket) -> u64 {
+        0
+    }
 }
 
 struct Crowd {

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * bench module|floor CASE ROUNDS [SIZE...] - measure a case, some rounds at each size, in a lockspace
+ * or on the device that does nothing. Prints lines of module or floor, CASE[.METRIC], size and value,
+ * separated by tabs; times are in nanoseconds, which are instructions where guest time counts those.
+ *
+ * bench control - see whether the clock tells the truth: a loop of known length must take as many
+ * nanoseconds as it has instructions, within 1 %.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <sys/resource.h>
+#include "bench.h"
+
+bool bare;
+
+static struct lockspace lockspace;
+static const char *running;
+static long size;
+
+static const struct {
+	const char *name;
+	measure *measure;
+} cases[] = {
+	{ "cycle", cycle },
+	{ "convert", convert_cycle },
+	{ "handover", handover },
+	{ "sleepers", sleepers },
+	{ "waiters", waiters },
+	{ "holders", holders },
+	{ "names", names },
+	{ "close", closing },
+	{ "close_wait", close_wait },
+	{ "memory", memory },
+	{ "lockspaces", lockspaces },
+};
+
+__attribute__((noipa)) uint64_t measured_begin(void)
+{
+	return now();
+}
+
+__attribute__((noipa)) uint64_t measured_end(void)
+{
+	return now();
+}
+
+int open_device(void)
+{
+	int fd = bare ? open("/dev/bench-floor", O_RDWR | O_CLOEXEC) :
+			open_lockspace(lockspace.name, 0);
+
+	if (fd < 0)
+		err(1, "cannot open the device");
+	return fd;
+}
+
+void sample(const char *metric, double value)
+{
+	printf("%s\t%s%s%s\t%ld\t%.1f\n", bare ? "floor" : "module", running,
+	       metric ? "." : "", metric ?: "", size, value);
+	fflush(stdout);
+}
+
+struct request numbered_request(int mode, long n)
+{
+	char name[16];
+
+	snprintf(name, sizeof(name), "%08ld", n);
+	return lock_request(mode, 0, name);
+}
+
+#define CONTROL_LOOPS	10000000
+#define CONTROL_LENGTH	(2.0 * CONTROL_LOOPS)
+
+static int control(void)
+{
+	uint64_t start = measured_begin();
+	long left = CONTROL_LOOPS;
+	double off;
+
+	asm volatile("1: dec %0; jnz 1b" : "+r"(left));
+	off = 100 * (since(start, 1) / CONTROL_LENGTH - 1);
+	printf("control\toff\t1\t%.3f\n", off);
+	return off < -1 || off > 1;
+}
+
+static void run(measure *measure, int rounds, char **sizes)
+{
+	const struct rlimit files = { 100000, 100000 };
+	int error = bare ? 0 : lockspace_setup(&lockspace);
+
+	if (error)
+		errx(1, "cannot create a lockspace: %s", strerror(-error));
+	if (setrlimit(RLIMIT_NOFILE, &files))
+		err(1, "cannot open many files");
+	do {
+		size = *sizes ? atol(*sizes) : 1;
+		measure(size, rounds);
+	} while (*sizes && *++sizes);
+	error = bare ? 0 : lockspace_teardown(&lockspace);
+	if (error)
+		errx(1, "cannot remove the lockspace: %s", strerror(-error));
+}
+
+static measure *find_case(const char *name)
+{
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++)
+		if (!strcmp(name, cases[i].name))
+			return cases[i].measure;
+	return NULL;
+}
+
+int main(int argc, char **argv)
+{
+	measure *measure = argc > 3 ? find_case(argv[2]) : NULL;
+
+	if (argc == 2 && !strcmp(argv[1], "control"))
+		return control();
+	if (!measure)
+		errx(2, "usage: bench module|floor CASE ROUNDS [SIZE...], or bench control");
+	bare = !strcmp(argv[1], "floor");
+	running = argv[2];
+	run(measure, atoi(argv[3]), argv + 4);
+	return 0;
+}

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The benchmark: what its cases have in common.
+ *
+ * A case is a function that is called once for each size, and says what it measured by sample().
+ * Its loops hold nothing but the system calls, and a look at what they return. They do the same on
+ * a lockspace of either module and, as the floor, on a device that does nothing ("bare").
+ */
+#ifndef BENCH_H
+#define BENCH_H
+
+#include <err.h>
+#include <stdlib.h>
+#include <time.h>
+#include "../../guest/client.h"
+
+/* No lockspace but the device that does nothing: records say nothing, and nobody is waited for. */
+extern bool bare;
+
+/* A descriptor of the lockspace, another owner of locks. */
+int open_device(void);
+
+/* A value of "CASE" (metric NULL) or "CASE.metric", measured at the current size. */
+void sample(const char *metric, double value);
+
+/* Every case comes by here; what a case does is told beside its function. */
+typedef void measure(long n, int rounds);
+measure cycle, convert_cycle, handover, sleepers, waiters, holders, names, closing, close_wait,
+	memory, lockspaces;
+
+static inline uint64_t now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000000000ULL + t.tv_nsec;
+}
+
+/*
+ * The time where the measured part of a case begins, and where it ends. They are never inlined: by
+ * their addresses a profile knows what to look at.
+ */
+uint64_t measured_begin(void);
+uint64_t measured_end(void);
+
+/* The measured part ends: nanoseconds for each of so many operations. */
+static inline double since(uint64_t start, long operations)
+{
+	return (double)(measured_end() - start) / operations;
+}
+
+/* A new descriptor that holds EX on n names. */
+int holder_of(long n);
+
+/* ---- Asking and hearing in measured loops -------------------------------------------------- */
+
+static inline int ask(int fd, const struct request *r)
+{
+	int n = write(fd, r->bytes, r->size);
+
+	if (n < 0)
+		err(1, "write, command %d, lock %x", r->req.cmd, r->req.i.lock.lkid);
+	return n;
+}
+
+static inline int ask_of(int fd, struct request *r, int id)
+{
+	r->req.i.lock.lkid = id;
+	return ask(fd, r);
+}
+
+/* Reads a record, returns its status. */
+static inline int status_told(int fd)
+{
+	struct record record;
+	int n = read(fd, &record, sizeof(record));
+
+	if (n < (int)sizeof(record.result))
+		err(1, "read: %d", n);
+	return record.result.lksb.sb_status;
+}
+
+static inline void hear_status(int fd, int status)
+{
+	int told = status_told(fd);
+
+	if (told != status && !bare)
+		errx(1, "record of status %d instead of %d", told, status);
+}
+
+#define GRANTED		0
+#define UNLOCKED	(-DLM_EUNLOCK)
+
+/* The request of a lock on the n-th of many names, all of eight bytes, and the next one's. */
+struct request numbered_request(int mode, long n);
+
+static inline void next_name(struct request *r)
+{
+	char *digit = r->req.i.lock.name + r->req.i.lock.namelen - 1;
+
+	while (++*digit > '9')
+		*digit-- = '0';
+}
+
+/* Asks for locks on count names from r's on, and hears that each is granted. */
+static inline void lock_names(int fd, struct request *r, int *ids, long count)
+{
+	for (long i = 0; i < count; i++, next_name(r)) {
+		ids[i] = ask(fd, r);
+		hear_status(fd, GRANTED);
+	}
+}
+
+static inline void unlock_ids(int fd, struct request *unlock, const int *ids, long count)
+{
+	for (long i = 0; i < count; i++) {
+		ask_of(fd, unlock, ids[i]);
+		hear_status(fd, UNLOCKED);
+	}
+}
+
+#endif

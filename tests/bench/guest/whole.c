@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: GPL-2.0
+/* What the whole thing costs: memory, and lockspaces. */
+#include <stdio.h>
+#include "bench.h"
+
+/* ---- Memory -------------------------------------------------------------------------------- */
+
+static void put(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY);
+
+	if (fd < 0 || write(fd, text, strlen(text)) < 0)
+		err(1, "%s", path);
+	close(fd);
+}
+
+/* Bytes of memory in use, after what is freed only after a while or on demand is free. */
+static double used(void)
+{
+	FILE *f;
+	long total, available;
+
+	sleep(1);
+	put("/proc/sys/vm/drop_caches", "3");
+	f = fopen("/proc/meminfo", "r");
+	if (!f || fscanf(f, "MemTotal: %ld kB MemFree: %ld", &total, &available) != 2)
+		err(1, "/proc/meminfo");
+	fclose(f);
+	return (total - available) * 1024.0;
+}
+
+/* Memory for each of n locks on names of their own; and which part of it is back after unlocks. */
+void memory(long n, int rounds)
+{
+	int *ids = calloc(n, sizeof(*ids));
+
+	if (!ids)
+		err(1, "no memory for %ld ids", n);
+	memset(ids, 1, n * sizeof(*ids));
+	while (rounds--) {
+		struct request lock = numbered_request(EX, 0), unlock = unlock_request(0, 0);
+		int fd = open_device();
+		double before = used(), full, after;
+
+		lock_names(fd, &lock, ids, n);
+		full = used();
+		unlock_ids(fd, &unlock, ids, n);
+		after = used();
+		close(fd);
+		sample("each", (full - before) / n);
+		sample("back", 100 * (full - after) / (full - before));
+	}
+	free(ids);
+}
+
+/* ---- Lockspaces ---------------------------------------------------------------------------- */
+
+static const char *space_name(long i)
+{
+	static char name[32];
+
+	snprintf(name, sizeof(name), "bench%ld", i);
+	return name;
+}
+
+static void lock_in_each(long n)
+{
+	struct request lock = numbered_request(EX, 0), unlock = unlock_request(0, 0);
+
+	for (long i = 0; i < n; i++) {
+		int fd = open_lockspace(space_name(i), 0);
+		int id;
+
+		if (fd < 0)
+			err(1, "cannot open lockspace %ld", i);
+		lock_names(fd, &lock, &id, 1);
+		unlock_ids(fd, &unlock, &id, 1);
+		close(fd);
+	}
+}
+
+static void create_all(int control, int *minors, long n)
+{
+	for (long i = 0; i < n; i++) {
+		minors[i] = create_lockspace(control, space_name(i), DLM_LSFL_NEWEXCL);
+		if (minors[i] < 0)
+			errx(1, "cannot create lockspace %ld: %s", i, strerror(-minors[i]));
+	}
+}
+
+static void remove_all(int control, const int *minors, long n)
+{
+	for (long i = 0; i < n; i++) {
+		int error = remove_lockspace(control, minors[i], 0);
+
+		if (error)
+			errx(1, "cannot remove lockspace %ld: %s", i, strerror(-error));
+	}
+}
+
+/*
+ * n lockspaces: create them all; open each, lock, unlock and close it; remove them all. For each
+ * one, time, and memory while nothing is locked in it, before it ever was and after.
+ */
+void lockspaces(long n, int rounds)
+{
+	int *minors = calloc(n, sizeof(*minors));
+	int control = open_control();
+
+	while (rounds--) {
+		double before = used();
+		uint64_t start = measured_begin();
+
+		create_all(control, minors, n);
+		sample("create", since(start, n));
+		sample("fresh", (used() - before) / n);
+		start = measured_begin();
+		lock_in_each(n);
+		sample("lock", since(start, n));
+		sample("idle", (used() - before) / n);
+		start = measured_begin();
+		remove_all(control, minors, n);
+		sample("remove", since(start, n));
+	}
+	close(control);
+	free(minors);
+}

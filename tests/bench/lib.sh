@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash disable=SC2034,SC2154
+#
+# What the scripts of this folder share: the benchmark's programs, and how they are built. Sourced,
+# behind tests/vm/lib.sh.
+
+source=$top/tests/bench
+out=$build/bench
+shared=$out/guest
+
+report() {
+	in_root -- "$out/report/debug/bench_report" --cases "$source/cases.toml" "$@"
+}
+
+build_report() {
+	in_root -- cargo build --manifest-path "$source/report/Cargo.toml" --target-dir "$out/report"
+}
+
+build_guest() {
+	in_root -- make -C "$source/guest" OUT="$shared"
+	cp "$source"/guest/run-* "$shared/"
+	mkdir -p "$out/floor"
+	cp "$source/floor/"* "$out/floor/"
+	in_root -- make -C /kernel CC=x86_64-linux-gnu-gcc-14 HOSTCC=gcc-14 M="$out/floor" modules
+	cp "$out/floor/floor.ko" "$shared/"
+}
+
+build_all() {
+	root=$("$here/buildroot")
+	kernel=$("$here/kernel")
+	mkdir -p "$shared"
+	step bench-report "building the benchmark's report" build_report
+	step bench-guest "building the benchmark" build_guest
+}

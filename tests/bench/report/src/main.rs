@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The two ends of the benchmark: what the guest is to run, and what came of it.
+
+mod cases;
+mod plot;
+mod profile;
+mod results;
+mod samples;
+mod table;
+
+use crate::{
+    cases::{Case, Cases, Module},
+    profile::Traces,
+    results::{results, RowResult},
+    samples::Samples,
+};
+use anyhow::{ensure, Result};
+use clap::{Parser, Subcommand};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+#[derive(Parser)]
+struct Arguments {
+    /// The file of cases.
+    #[arg(long)]
+    cases: PathBuf,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Print what the guest is to run, a line each: floor or module, then the program's arguments.
+    Plan {
+        module: Module,
+        #[arg(long)]
+        quick: bool,
+        /// These cases instead of all.
+        only: Vec<String>,
+    },
+    /// Print the table, and write it as JSON and pictures into a folder that holds what the guests
+    /// printed: dlm_device.tsv, and dlm.tsv if fs/dlm was tried. Fails if a target is missed.
+    Report { folder: PathBuf },
+    /// Print where the instructions of a profiled case went, of which that folder holds the traces.
+    Profile {
+        folder: PathBuf,
+        sources: PathBuf,
+        #[arg(long, default_value_t = 40)]
+        top: usize,
+    },
+}
+
+fn main() -> Result<ExitCode> {
+    let arguments = Arguments::parse();
+    let cases = Cases::read(&arguments.cases)?;
+    match arguments.command {
+        Command::Plan { module, quick, only } => {
+            plan(&cases, module, quick, &only)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Report { folder } => report(&cases, &folder),
+        Command::Profile { folder, sources, top } => {
+            let traces = Traces { folder: &folder, sources: &sources, top };
+            traces.print()?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn plan(cases: &Cases, module: Module, quick: bool, only: &[String]) -> Result<()> {
+    let is_case = |name: &String| cases.case.iter().any(|case| case.name == *name);
+    let names: Vec<&str> = cases.case.iter().map(|case| case.name.as_str()).collect();
+    for name in only {
+        ensure!(is_case(name), "there is no case '{name}'; there are: {}", names.join(" "));
+    }
+    for case in &cases.case {
+        if only.is_empty() || only.contains(&case.name) {
+            plan_case(case, cases.rounds, module, quick);
+        }
+    }
+    Ok(())
+}
+
+fn plan_case(case: &Case, rounds: u32, module: Module, quick: bool) {
+    let sizes: Vec<String> = case.sizes(module, quick).iter().map(u32::to_string).collect();
+    let run = format!("{} {rounds} {}", case.name, sizes.join(" "));
+    if case.floor {
+        println!("floor {run}");
+    }
+    println!("module {run}");
+}
+
+fn report(cases: &Cases, folder: &Path) -> Result<ExitCode> {
+    let ours = Samples::read(&folder.join("dlm_device.tsv"))?;
+    let theirs = folder.join("dlm.tsv");
+    let theirs = theirs.exists().then(|| Samples::read(&theirs)).transpose()?;
+    let results = results(cases, theirs.as_ref(), &ours);
+
+    let table = table::table(&results);
+    print!("{table}");
+    fs::write(folder.join("bench.md"), table)?;
+    fs::write(folder.join("bench.json"), serde_json::to_string_pretty(&results)?)?;
+    for result in results.iter().filter(|result| result.dlm_device.len() > 1) {
+        plot::plot(result, &folder.join(format!("{}.svg", result.key)))?;
+    }
+    Ok(conclude(&results))
+}
+
+/// Says which targets are missed.
+fn conclude(results: &[RowResult]) -> ExitCode {
+    let verdicts = || results.iter().flat_map(|r| r.targets.iter().map(move |t| (r, t)));
+    let count = |met| verdicts().filter(|(_, t)| t.met == met).count();
+    println!(
+        "\n{} targets met, {} missed, {} not tried",
+        count(Some(true)),
+        count(Some(false)),
+        count(None)
+    );
+    for (result, target) in verdicts().filter(|(_, t)| t.met == Some(false)) {
+        println!("MISSED: {}: {}", result.title, table::verdict(target));
+    }
+    if count(Some(false)) == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The rows with what was measured of them, and whether it is what must be reached.
+
+use crate::{
+    cases::{Case, Cases, Measure, Row, Target},
+    samples::{Samples, Series},
+};
+use serde::Serialize;
+
+#[derive(Serialize)]
+pub(crate) struct RowResult {
+    pub(crate) key: String,
+    pub(crate) title: String,
+    pub(crate) unit: String,
+    #[serde(skip)]
+    pub(crate) scales: bool,
+    pub(crate) floor: Series,
+    pub(crate) dlm: Series,
+    pub(crate) dlm_device: Series,
+    pub(crate) targets: Vec<Verdict>,
+}
+
+#[derive(Serialize)]
+pub(crate) struct Verdict {
+    pub(crate) wanted: String,
+    /// The value that is worst, or that there is none to judge.
+    pub(crate) reached: Option<f64>,
+    pub(crate) met: Option<bool>,
+}
+
+/// What was measured of each row, as far as it was.
+pub(crate) fn results(cases: &Cases, dlm: Option<&Samples>, ours: &Samples) -> Vec<RowResult> {
+    let rows = cases.case.iter().flat_map(|c| c.row.iter().map(move |r| (c, r)));
+    rows.map(|(case, row)| result(case, row, dlm, ours))
+        .filter(|result| !result.dlm_device.is_empty())
+        .collect()
+}
+
+fn result(case: &Case, row: &Row, dlm: Option<&Samples>, ours: &Samples) -> RowResult {
+    let key = case.key(row);
+    let mut result = RowResult {
+        title: row.title.clone(),
+        unit: row.unit.clone(),
+        scales: case.scales(),
+        floor: ours.of_floor(&key),
+        dlm: dlm.map(|samples| samples.of_module(&key)).unwrap_or_default(),
+        dlm_device: ours.of_module(&key),
+        targets: Vec::new(),
+        key,
+    };
+    result.targets = row.targets.iter().map(|t| result.judge(t)).collect();
+    result
+}
+
+impl RowResult {
+    pub(crate) fn ratio(&self, n: u32) -> Option<f64> {
+        self.compared(Some(Measure::Dlm), n)
+    }
+
+    /// The value at a size, or its ratio to another one.
+    fn compared(&self, with: Option<Measure>, n: u32) -> Option<f64> {
+        let value = self.dlm_device.get(&n)?.median;
+        let measure = match with {
+            None => return Some(value),
+            Some(Measure::Dlm) => self.dlm.get(&n),
+            Some(Measure::Floor) => self.floor.get(&n),
+            Some(Measure::First) => self.dlm_device.values().next(),
+        };
+        Some(value / measure?.median)
+    }
+
+    fn judge(&self, target: &Target) -> Verdict {
+        let sizes = self.dlm_device.keys().copied();
+        let values: Vec<f64> = sizes
+            .filter(|n| target.at.is_none_or(|at| at == *n))
+            .filter_map(|n| self.compared(target.of, n))
+            .collect();
+        let (word, limit, reached) = match (target.at_most, target.at_least) {
+            (Some(limit), _) => ("at most", limit, values.into_iter().reduce(f64::max)),
+            (_, limit) => {
+                let limit = limit.unwrap_or(0.0);
+                ("at least", limit, values.into_iter().reduce(f64::min))
+            }
+        };
+        let of = match target.of {
+            None => format!(" {}", self.unit),
+            Some(Measure::Dlm) => " of fs/dlm".to_owned(),
+            Some(Measure::Floor) => " of the floor".to_owned(),
+            Some(Measure::First) => " of the first".to_owned(),
+        };
+        let at = target.at.map(|n| format!(" at {n}")).unwrap_or_default();
+        Verdict {
+            wanted: format!("{word} {limit}{of}{at}"),
+            reached,
+            met: reached.map(|value| match target.at_most {
+                Some(_) => value <= limit,
+                None => value >= limit,
+            }),
+        }
+    }
+}
