@@ -549,6 +549,49 @@ TEST_F(allocations, share_lockspace)
 	}
 }
 
+/* What people can see: the whole text, or an error. */
+static int look(const char *path, char *text, int room)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC), n, length = 0, error = 0;
+
+	if (fd < 0)
+		return -errno;
+	while (!error && length < room - 1) {
+		n = read(fd, text + length, room - 1 - length);
+		if (n <= 0) {
+			error = n ? -errno : 0;
+			break;
+		}
+		length += n;
+	}
+	text[length] = 0;
+	close(fd);
+	return error ?: length;
+}
+
+TEST_F(allocations, look)
+{
+	static const char *const table[] = { "locks", "all", "toss", "waiters" };
+	static char all[20000], some[20000];
+	char path[128];
+
+	for (int i = 0; i < 100; i++)
+		lock(self->fd, PR, 0, i % 2 ? LONG_NAME : "r");
+	for (int i = 0; i <= 4; i++) {
+		if (i < 4)
+			snprintf(path, sizeof(path), DEBUGFS "dlm/%s_%s", self->ls.name, table[i]);
+		else
+			snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", self->fd);
+		ASSERT_GE(look(path, all, sizeof(all)), 0);
+		failures = 0;
+		EACH_FAILURE {
+			ASSERT_EQ((long)strlen(all), FAILING(look(path, some, sizeof(some)), {}));
+			ASSERT_STREQ(all, some);
+		}
+		ASSERT_GT(failures, 0);
+	}
+}
+
 /* With locks and files: the way out again. */
 TEST_F(allocations, remove_lockspace)
 {

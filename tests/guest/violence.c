@@ -551,6 +551,23 @@ static void be_wild(void)
 		;
 }
 
+/* What people can see, whatever is going on. */
+static void look(int fd)
+{
+	static const char *const table[] = { "kept_locks", "kept_all", "doomed_locks", "doomed_all", "shared_locks" };
+	char path[64], text[4096];
+	int file;
+
+	if (once_in(2))
+		snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
+	else
+		snprintf(path, sizeof(path), "/sys/kernel/debug/dlm/%s", table[below(5)]);
+	file = open(path, O_RDONLY | O_CLOEXEC);
+	while (read(file, text, sizeof(text)) > 0 && !once_in(20))
+		;
+	close(file);
+}
+
 /* A use for each who creates it; those of the killed remain. */
 static void share_a_lockspace(void)
 {
@@ -675,7 +692,10 @@ static void do_something(void)
 		if (session->space == KEPT)
 			misuse(session->fd);
 		break;
-	case 41 ... 90:
+	case 41 ... 43:
+		look(session->fd);
+		break;
+	case 44 ... 90:
 		be_wild();
 		break;
 	default:
