@@ -197,6 +197,8 @@ struct lock {
 	int asked, alternative;
 	/* Waits for the completion of a request, of an unlock. */
 	bool pending, ending;
+	/* How many requests there were. */
+	int requests;
 };
 
 enum { SESSIONS = 3, LOCKS = 24 };
@@ -368,6 +370,7 @@ static void make_request(struct lock *lock)
 		return;
 	lock->id = id;
 	lock->pending = true;
+	lock->requests++;
 }
 
 /* The conversions for which QUECVT is allowed; but from NL, which may be a guess. */
@@ -396,6 +399,7 @@ static void make_conversion(struct lock *lock)
 	}
 	claim(lock, least);
 	lock->pending = accepted(session, convert(session->fd, lock->id, lock->asked, flags));
+	lock->requests++;
 }
 
 /* A request that has failed, of which we have yet to hear, has no lock any more. */
@@ -413,13 +417,6 @@ static void make_unlock(struct lock *lock)
 	result = unlock(lock->session->fd, lock->id, flags);
 	if (found(lock, result))
 		lock->ending = true;
-}
-
-static void make_cancel(struct lock *lock)
-{
-	int fd = lock->session->fd;
-
-	found(lock, once_in(4) ? deadlock(fd, lock->id, 0) : unlock(fd, lock->id, DLM_LKF_CANCEL));
 }
 
 /* ---- Hearing --------------------------------------------------------------------------------------- */
@@ -476,6 +473,20 @@ static bool listen_to_all(void)
 		while (listen_once(session))
 			heard = true;
 	return heard;
+}
+
+/* What is cancelled has its completion, that of the cancel or one from before, at once. */
+static void make_cancel(struct lock *lock)
+{
+	int fd = lock->session->fd, id = lock->id, requests = lock->requests;
+	bool pending = lock->pending;
+
+	found(lock, once_in(4) ? deadlock(fd, id, 0) : unlock(fd, id, DLM_LKF_CANCEL));
+	if (!pending)
+		return;
+	listen_to_all();
+	if (lock->id == id && lock->requests == requests && lock->pending)
+		blame("process %d: the completion of a request for lock %x, now cancelled, is lost", self, id);
 }
 
 /* ---- What is not watched: orphans, other people's locks, lockspaces that come and go ---------------- */
@@ -658,7 +669,7 @@ static void do_with(struct lock *lock)
 		return;
 	else if (once_in(6))
 		make_cancel(lock);
-	else if (lock->pending ? once_in(4) : once_in(2))
+	else if (lock->pending ? once_in(8) : once_in(2))
 		make_unlock(lock);
 	else if (!lock->pending)
 		make_conversion(lock);
