@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Loading and unloading, 200 times, while others try to open whatever there is, and to create
+ * Loading and unloading, many times, while others try to open whatever there is, and to create
  * lockspaces. Each time the module comes with its devices, and goes with all of them.
  *
- * DLM_MODULE is the file to load the module from.
+ * DLM_MODULE is the file to load the module from, LOADS how often (200).
  */
 #include <dirent.h>
 #include <errno.h>
@@ -13,7 +13,7 @@
 #include <time.h>
 #include "dlm_test.h"
 
-enum { TIMES = 200, VISITORS = 4 };
+enum { VISITORS = 4 };
 
 static struct visits {
 	atomic_int opened, created, locked;
@@ -75,13 +75,14 @@ static int unload_when_possible(void)
 }
 
 /* The harness ends a test after half a minute, unless it is one of a fixture. */
-FIXTURE(loading) { const char *module; pid_t visitor[VISITORS]; };
+FIXTURE(loading) { const char *module; int times; pid_t visitor[VISITORS]; };
 
 FIXTURE_SETUP(loading)
 {
 	self->module = getenv("DLM_MODULE");
 	if (!self->module || reference())
 		SKIP(return, "DLM_MODULE is not set");
+	self->times = atoi(getenv("LOADS") ?: "200");
 	visits = mmap(NULL, sizeof(*visits), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	for (int i = 0; i < VISITORS; i++) {
 		self->visitor[i] = spawn();
@@ -92,9 +93,9 @@ FIXTURE_SETUP(loading)
 
 FIXTURE_TEARDOWN(loading) {}
 
-TEST_F_TIMEOUT(loading, two_hundred_times, 3600)
+TEST_F_TIMEOUT(loading, and_unloading, 3600)
 {
-	for (int i = 0; i < TIMES; i++) {
+	for (int i = 0; i < self->times; i++) {
 		ASSERT_EQ(0, unload_when_possible());
 		ASSERT_EQ(0, devices());
 		ASSERT_EQ(0, load_module(self->module));
@@ -106,9 +107,9 @@ TEST_F_TIMEOUT(loading, two_hundred_times, 3600)
 		ASSERT_EQ(-1, expect_child(self->visitor[i]));
 	}
 	TH_LOG("%d opened, %d lockspaces created, %d locks made", visits->opened, visits->created, visits->locked);
-	EXPECT_GT(visits->opened, TIMES);
-	EXPECT_GT(visits->created, TIMES);
-	EXPECT_GT(visits->locked, TIMES);
+	EXPECT_GT(visits->opened, self->times);
+	EXPECT_GT(visits->created, self->times);
+	EXPECT_GT(visits->locked, self->times);
 	ASSERT_EQ(0, unload_module());
 	ASSERT_EQ(0, devices());
 	ASSERT_EQ(0, load_module(self->module));

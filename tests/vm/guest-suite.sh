@@ -70,7 +70,7 @@ suite_guest() {
 		failure "there is no module to test"
 		return
 	fi
-	if ! in_root -- make -C "$top/tests/guest" OUT="$bin" KSRC=/kernel VIOLENCE="${VIOLENCE:-$violence}" >"$out/guest/build.log" 2>&1 </dev/null; then
+	if ! in_root -- make -C "$top/tests/guest" OUT="$bin" KSRC=/kernel VIOLENCE="${VIOLENCE:-$violence}" LOADS="${LOADS:-$loads}" >"$out/guest/build.log" 2>&1 </dev/null; then
 		failure "the guest's programs do not build"
 		tail -n 30 "$out/guest/build.log" | sed 's/^/    | /'
 		echo "    The whole log: $out/guest/build.log"
