@@ -8,7 +8,7 @@
 .PHONY: module demo test shell vm clean help
 
 # What these variables say goes on as typed: no $ in it means anything to make.
-given := RUN DIR MODULE MODARGS CPUS MEM ICOUNT ACCEL TIMEOUT PACKAGES KVER KDIR ONLY TEST
+given := RUN DIR MODULE MODARGS CPUS MEM ICOUNT ACCEL TIMEOUT PACKAGES KERNEL KVER KDIR ONLY TEST VIOLENCE LOADS
 define as_typed
 override $(1) := $$(value $(1))
 export $(1)

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -277,7 +278,7 @@ int poll_now(int fd, int events)
 	return poll(&p, 1, 0) < 0 ? -errno : p.revents;
 }
 
-/* ---- Lockspaces, processes, the reference -------------------------------------------------- */
+/* ---- Lockspaces, the module, processes, the reference -------------------------------------------------- */
 
 #define MAX_CHILDREN	64
 
@@ -340,12 +341,28 @@ int lockspace_teardown(struct lockspace *ls)
 	return error == -ENOENT ? 0 : error;
 }
 
+int load_module(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	int result = syscall(SYS_finit_module, fd, "", 0) ? -errno : 0;
+
+	close(fd);
+	return result;
+}
+
+int unload_module(void)
+{
+	return syscall(SYS_delete_module, DIFFERS("dlm_device", "dlm"), O_NONBLOCK) ? -errno : 0;
+}
+
 pid_t spawn(void)
 {
-	pid_t child = fork();
+	pid_t parent = getpid(), child = fork();
 
 	if (!child) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		if (getppid() != parent)
+			_exit(1);
 		nr_children = 0;
 	} else if (child > 0 && nr_children < MAX_CHILDREN) {
 		children[nr_children++] = child;

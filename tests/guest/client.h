@@ -101,7 +101,7 @@ const char *await(int fd, int id);
 /* What poll() says at once. */
 int poll_now(int fd, int events);
 
-/* ---- Lockspaces, processes, the reference -------------------------------------------------- */
+/* ---- Lockspaces, the module, processes, the reference -------------------------------------------------- */
 
 struct lockspace {
 	int control, minor;
@@ -115,6 +115,10 @@ int lockspace_setup(struct lockspace *ls);
 int lockspace_teardown(struct lockspace *ls);
 int open_control(void);
 int open_lockspace(const char *name, int flags);
+
+/* The module, from its file; unloading fails with EWOULDBLOCK while it is in use. */
+int load_module(const char *path);
+int unload_module(void);
 
 /*
  * A child process. It must end with _exit() and must not use the harness; expect_child() waits
