@@ -5,10 +5,10 @@
 # the kernel's own build reads Kbuild, not this file.
 
 .DEFAULT_GOAL := module
-.PHONY: module demo test shell vm clean help
+.PHONY: module demo test oracle shell vm clean help
 
 # What these variables say goes on as typed: no $ in it means anything to make.
-given := RUN DIR MODULE MODARGS CPUS MEM ICOUNT ACCEL TIMEOUT PACKAGES KERNEL KVER KDIR ONLY TEST VIOLENCE LOADS
+given := RUN DIR MODULE MODARGS CPUS MEM ICOUNT ACCEL TIMEOUT PACKAGES KERNEL KVER KDIR ONLY TEST VIOLENCE LOADS N SEED
 define as_typed
 override $(1) := $$(value $(1))
 export $(1)
@@ -27,6 +27,9 @@ demo:
 test:
 	@tests/run
 
+oracle:
+	@tests/oracle/run
+
 shell:
 	@SHELL_ON=1 tests/vm/vm
 
@@ -34,7 +37,7 @@ vm:
 	@tests/vm/vm
 
 clean:
-	@rm -rf build dlm_device.ko *.o .*.o .*.cmd *.mod *.mod.c modules.order Module.symvers .module-common.o .tmp_* tests/host/target
+	@rm -rf build dlm_device.ko *.o .*.o .*.cmd *.mod *.mod.c modules.order Module.symvers .module-common.o .tmp_* tests/host/target tests/oracle/target
 
 help:
 	@sed -n 's/^| \{0,1\}//p' tests/vm/help.txt
