@@ -24,8 +24,11 @@ static const struct {
 } cases[] = {
 	{ "cycle", cycle },
 	{ "convert", convert_cycle },
-	{ "handover", handover },
-	{ "sleepers", sleepers },
+	{ "handover_asked", handover_asked },
+	{ "handover_unasked", handover_unasked },
+	{ "wake_read", wake_read },
+	{ "wake_poll", wake_poll },
+	{ "wake_epoll", wake_epoll },
 	{ "waiters", waiters },
 	{ "holders", holders },
 	{ "names", names },

@@ -25,8 +25,8 @@ void sample(const char *metric, double value);
 
 /* Every case comes by here; what a case does is told beside its function. */
 typedef void measure(long n, int rounds);
-measure cycle, convert_cycle, handover, sleepers, waiters, holders, names, closing, close_wait,
-	memory, lockspaces;
+measure cycle, convert_cycle, handover_asked, handover_unasked, wake_read, wake_poll, wake_epoll,
+	waiters, holders, names, closing, close_wait, memory, lockspaces;
 
 static inline uint64_t now(void)
 {
@@ -69,14 +69,20 @@ static inline int ask_of(int fd, struct request *r, int id)
 	return ask(fd, r);
 }
 
+static inline void read_result(int fd, struct record *record)
+{
+	int n = read(fd, record, sizeof(*record));
+
+	if (n < (int)sizeof(record->result))
+		err(1, "read: %d", n);
+}
+
 /* Reads a record, returns its status. */
 static inline int status_told(int fd)
 {
 	struct record record;
-	int n = read(fd, &record, sizeof(record));
 
-	if (n < (int)sizeof(record.result))
-		err(1, "read: %d", n);
+	read_result(fd, &record);
 	return record.result.lksb.sb_status;
 }
 
@@ -86,6 +92,15 @@ static inline void hear_status(int fd, int status)
 
 	if (told != status && !bare)
 		errx(1, "record of status %d instead of %d", told, status);
+}
+
+static inline void hear_blocking(int fd)
+{
+	struct record record;
+
+	read_result(fd, &record);
+	if (record.result.bast_mode != EX && !bare)
+		errx(1, "record of status %d instead of blocking EX", record.result.lksb.sb_status);
 }
 
 #define GRANTED		0
