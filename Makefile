@@ -5,10 +5,10 @@
 # the kernel's own build reads Kbuild, not this file.
 
 .DEFAULT_GOAL := module
-.PHONY: module demo test shell vm clean help
+.PHONY: module demo test bench shell vm clean help
 
 # What these variables say goes on as typed: no $ in it means anything to make.
-given := RUN DIR MODULE MODARGS CPUS MEM ICOUNT ACCEL TIMEOUT PACKAGES KVER KDIR ONLY TEST
+given := RUN DIR MODULE MODARGS CPUS MEM ICOUNT ACCEL TIMEOUT PACKAGES KVER KDIR ONLY TEST QUICK
 define as_typed
 override $(1) := $$(value $(1))
 export $(1)
@@ -26,6 +26,9 @@ demo:
 
 test:
 	@tests/run
+
+bench:
+	@tests/bench/run
 
 shell:
 	@SHELL_ON=1 tests/vm/vm

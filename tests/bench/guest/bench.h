@@ -4,7 +4,7 @@
  *
  * A case is a function that is called once for each size, and says what it measured by sample().
  * Its loops hold nothing but the system calls, and a look at what they return. They do the same on
- * a lockspace of either module and, as the floor, on a device that does nothing ("bare").
+ * a lockspace of either module and, as the floor, on the devices of tests/bench/floor ("bare").
  */
 #ifndef BENCH_H
 #define BENCH_H
@@ -14,7 +14,7 @@
 #include <time.h>
 #include "../../guest/client.h"
 
-/* No lockspace but the device that does nothing: records say nothing, and nobody is waited for. */
+/* No lockspace but a device that does nothing: its records say nothing. */
 extern bool bare;
 
 /* A descriptor of the lockspace, another owner of locks. */

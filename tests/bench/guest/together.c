@@ -100,10 +100,9 @@ static void partner(void *asked)
 static void hand_over(bool asked, int rounds)
 {
 	struct hand hand = new_hand(EX, asked);
-	int each = bare ? 1 : 2;
-	pid_t child = bare ? 0 : other_process(partner, asked ? &hand : NULL);
+	pid_t child = other_process(partner, asked ? &hand : NULL);
 
-	if (child && !asleep(child))
+	if (!asleep(child))
 		errx(1, "the other process does not wait");
 	if (!asked)
 		run_first();
@@ -112,10 +111,9 @@ static void hand_over(bool asked, int rounds)
 		uint64_t start = measured_begin();
 
 		pass(&hand, PASSES);
-		sample(NULL, since(start, PASSES * each));
+		sample(NULL, since(start, PASSES * 2));
 	}
-	if (child)
-		end_process(child);
+	end_process(child);
 	close(hand.fd);
 }
 
@@ -199,13 +197,15 @@ static void reader(void *argument)
 }
 
 /* From our unlock to the record in the hand of the reader, who sleeps until then. */
-static void wake_reader(struct bell *bell, int rounds)
+static void wake(enum way way, int rounds)
 {
+	struct bell *bell = shared(sizeof(*bell));
 	struct request lock = lock_request(EX, 0, "res"), unlock = unlock_request(0, 0);
 	int fd = open_device();
 	int id = ask(fd, &lock);
 	pid_t child;
 
+	bell->way = way;
 	hear_status(fd, GRANTED);
 	child = other_process(reader, bell);
 	while (rounds--) {
@@ -230,36 +230,6 @@ static void wake_reader(struct bell *bell, int rounds)
 	}
 	end_process(child);
 	close(fd);
-}
-
-/* The same system calls without anybody to wake. */
-static void wake_nobody(enum way way, int rounds)
-{
-	struct ear ear = open_ear(way);
-	struct request unlock = unlock_request(0, 0);
-
-	while (rounds--) {
-		uint64_t start = measured_begin();
-
-		for (int i = 0; i < WAKES; i++) {
-			ask(ear.fd, &unlock);
-			wait_and_hear(&ear);
-		}
-		sample(NULL, since(start, WAKES));
-	}
-	close(ear.fd);
-	close(ear.epoll);
-}
-
-static void wake(enum way way, int rounds)
-{
-	struct bell *bell = shared(sizeof(*bell));
-
-	bell->way = way;
-	if (bare)
-		wake_nobody(way, rounds);
-	else
-		wake_reader(bell, rounds);
 	munmap(bell, sizeof(*bell));
 }
 
