@@ -9,6 +9,7 @@
  */
 #include <inttypes.h>
 #include <stdio.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include "bench.h"
 
@@ -39,6 +40,7 @@ static const struct benchmark {
 	{ "close_wait", close_wait, NULL },
 	{ "memory", memory, NULL },
 	{ "lockspaces", lockspaces, NULL },
+	{ "pairs", pairs, NULL },
 };
 
 static const struct benchmark *running;
@@ -63,9 +65,18 @@ int open_device(void)
 	return fd;
 }
 
+void *shared_memory(size_t length)
+{
+	void *memory = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	if (memory == MAP_FAILED)
+		err(1, "no shared memory");
+	return memory;
+}
+
 void sample(const char *metric, double value)
 {
-	printf("%s\t%s%s%s\t%ld\t%.1f\n", bare ? "floor" : "module", running->name,
+	printf("%s\t%s%s%s\t%ld\t%.3f\n", bare ? "floor" : "module", running->name,
 	       metric ? "." : "", metric ?: "", size, value);
 	fflush(stdout);
 }

@@ -26,7 +26,7 @@ void sample(const char *metric, double value);
 /* Every case comes by here; what a case does is told beside its function. */
 typedef void measure(long n, int rounds);
 measure cycle, convert_cycle, handover_asked, handover_unasked, wake_read, wake_poll, wake_epoll,
-	waiters, holders, names, closing, close_wait, memory, lockspaces;
+	waiters, holders, names, closing, close_wait, memory, lockspaces, pairs;
 
 static inline uint64_t now(void)
 {
@@ -48,6 +48,12 @@ static inline double since(uint64_t start, long operations)
 {
 	return (double)(measured_end() - start) / operations;
 }
+
+/* Memory that processes started from now on share. */
+void *shared_memory(size_t length);
+
+/* Lock EX, record, unlock, record. */
+void lock_and_unlock(int fd, const char *name, long times);
 
 /* A new descriptor that holds EX on n names. */
 int holder_of(long n);

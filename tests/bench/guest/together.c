@@ -7,15 +7,6 @@
 #include <sys/mman.h>
 #include "bench.h"
 
-static void *shared(size_t size)
-{
-	void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-
-	if (memory == MAP_FAILED)
-		err(1, "no shared memory");
-	return memory;
-}
-
 /* Runs a function in a process of its own, which is to be killed. */
 static pid_t other_process(void (*function)(void *), void *argument)
 {
@@ -199,7 +190,7 @@ static void reader(void *argument)
 /* From our unlock to the record in the hand of the reader, who sleeps until then. */
 static void wake(enum way way, int rounds)
 {
-	struct bell *bell = shared(sizeof(*bell));
+	struct bell *bell = shared_memory(sizeof(*bell));
 	struct request lock = lock_request(EX, 0, "res"), unlock = unlock_request(0, 0);
 	int fd = open_device();
 	int id = ask(fd, &lock);
@@ -313,7 +304,7 @@ static void close_it(int fd)
 /* How long another process's lock takes at most, at rest and while n locks are closed. */
 void close_wait(long n, int rounds)
 {
-	struct watch *shared_watch = shared(sizeof(*shared_watch));
+	struct watch *shared_watch = shared_memory(sizeof(*shared_watch));
 
 	while (rounds--) {
 		pid_t child = other_process(watchman, shared_watch);

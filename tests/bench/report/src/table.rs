@@ -79,7 +79,7 @@ fn cell(series: &Series, n: u32) -> String {
 /// The median, and how much of it lies between the least and the most.
 fn summary(summary: &Summary) -> String {
     let spread = (summary.most - summary.least) / summary.median * 100.0;
-    let value = grouped(summary.median);
+    let value = short(summary.median);
     if spread.is_finite() {
         format!("{value} ±{:.1}%", spread / 2.0)
     } else {
