@@ -82,15 +82,18 @@ impl Queue {
 
     /// Takes the first record out, to be followed by [`Self::told`] or [`Self::untold`].
     ///
+    /// `width` is asked when there is a record: a 32-bit program may make itself known while its
+    /// reader is waiting already.
+    ///
     /// `EINVAL` if it is longer than `room` (it stays), `EAGAIN` if there is none and `wait` is
     /// not set, `ERESTARTSYS` for a signal, `ENODEV` if the lockspace is gone.
-    pub(crate) fn take(&self, room: usize, width: Width, wait: bool) -> Result<Taken> {
+    pub(crate) fn take(&self, room: usize, width: impl Fn() -> Width, wait: bool) -> Result<Taken> {
         let mut inner = self.inner.lock();
         loop {
             if inner.hung_up {
                 return Err(ENODEV);
             }
-            if let Some(taken) = inner.records.take(room, width)? {
+            if let Some(taken) = inner.records.take(room, width())? {
                 return Ok(taken);
             }
             if !wait {
@@ -132,6 +135,11 @@ impl Queue {
         }
     }
 
+    /// How many records wait to be read.
+    pub(crate) fn len(&self) -> u32 {
+        self.inner.lock().records.len()
+    }
+
     /// Forgets what was not told yet, as if it had been.
     pub(crate) fn forget(&self) {
         while self.inner.lock().records.forget_first() {}
@@ -153,8 +161,27 @@ impl Queue {
 impl Owner for Arc<Queue> {
     type Change = Change;
 
-    fn open(&self, change: &Change, value: bool) -> Result<Ticket> {
-        self.inner.lock().records.open(change, value)
+    fn open(&self, change: &Change, occasion: Occasion, value: bool) -> Result<Ticket> {
+        self.inner.lock().records.open(change, occasion, value)
+    }
+
+    fn answer(&self, change: &Change, completion: Completion<'_>) -> Result<Ticket> {
+        let mut inner = self.inner.lock();
+        let ticket = inner.records.answer(change, completion)?;
+        self.wake(&inner);
+        Ok(ticket)
+    }
+
+    fn conclude(
+        &self,
+        ticket: Ticket,
+        change: &Change,
+        completion: Completion<'_>,
+    ) -> Result<Ticket> {
+        let mut inner = self.inner.lock();
+        let ticket = inner.records.conclude(ticket, change, completion)?;
+        self.wake(&inner);
+        Ok(ticket)
     }
 
     fn change(
@@ -182,5 +209,9 @@ impl Owner for Arc<Queue> {
 
     fn close(&self, ticket: Ticket) {
         self.inner.lock().records.close(ticket);
+    }
+
+    fn transaction(&self, ticket: Ticket) -> u64 {
+        self.inner.lock().records.transaction(ticket)
     }
 }

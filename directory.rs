@@ -53,6 +53,11 @@ impl<T: Named> Directory<T> {
         }
     }
 
+    /// The first entry at or after `index`, for walks that let go of the directory in between.
+    pub(crate) fn next_used(&self, index: u32) -> Option<u32> {
+        self.entries.next_used(index)
+    }
+
     pub(crate) fn find(&self, hash: u32, name: &[u8]) -> Option<u32> {
         if self.buckets == 0 {
             return None;

@@ -17,6 +17,7 @@ mod callbacks;
 mod directory;
 mod kernel_edge;
 mod list;
+mod listing;
 mod lock_table;
 mod lockspace;
 mod records;
@@ -30,9 +31,17 @@ use crate::{
         is_administrator,
         is_exported,
         is_nonblocking,
+        prefix,
         promise_nowait,
         Device,
+        Folder,
+        ListingFile,
         Registration, //
+    },
+    listing::{
+        Kind,
+        Subject,
+        Table, //
     },
     lockspace::{
         Door,
@@ -59,6 +68,7 @@ use kernel::{
         MiscDeviceRegistration, //
     },
     prelude::*,
+    seq_file::SeqFile,
     str::CString,
     sync::{
         atomic::{
@@ -84,7 +94,6 @@ type Registry = lockspace::Registry<LockspaceDoor>;
 /// The module: while it is loaded, the devices that are always there.
 #[pin_data]
 struct DlmDevice {
-    // In this order they go: no new lockspace, then those that are left.
     #[pin]
     _control: Registration<ControlDevice>,
     #[pin]
@@ -94,9 +103,15 @@ struct DlmDevice {
 impl kernel::InPlaceModule for DlmDevice {
     fn init(_module: &'static ThisModule) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
-            _: { check_alone()? },
-            _control <- Registration::new(device_name(&[b"dlm-control"])?, Registry::new()?),
-            _monitor <- Registration::new(device_name(&[b"dlm-monitor"])?, ()),
+            _: {
+                check_prefix()?;
+                check_alone()?;
+            },
+            _control <- Registration::new(
+                string(&[prefix().to_bytes(), b"-control"])?,
+                Registry::new(Site::new())?,
+            ),
+            _monitor <- Registration::new(string(&[prefix().to_bytes(), b"-monitor"])?, ()),
             _: {
                 let [major, minor, patch] = wire::VERSION;
                 let shards = 1 << lockspace::shard_bits();
@@ -106,24 +121,41 @@ impl kernel::InPlaceModule for DlmDevice {
     }
 }
 
-/// `EEXIST` if the kernel's own DLM is there: its devices have the names of ours.
+/// Longest [`prefix`] of device names.
+const PREFIX_MAX: usize = 32;
+
+/// `EINVAL` if devices cannot be named with this prefix.
+fn check_prefix() -> Result {
+    let prefix = prefix().to_bytes();
+    let usable = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+    if (1..=PREFIX_MAX).contains(&prefix.len()) && prefix.iter().all(usable) {
+        return Ok(());
+    }
+    pr_err!("prefix= takes 1 to {PREFIX_MAX} letters, digits, _ or -\n");
+    Err(EINVAL)
+}
+
+/// `EEXIST` if the kernel's own DLM is there, and its devices have the names of ours.
 fn check_alone() -> Result {
-    if is_exported(c"dlm_new_lockspace") {
-        pr_err!("the kernel's own dlm is loaded and has these devices already: unload it first\n");
+    if prefix() == c"dlm" && is_exported(c"dlm_new_lockspace") {
+        pr_err!(
+            "the kernel's own dlm is loaded and has these devices already: unload it first, or \
+             give these other names by prefix=\n"
+        );
         return Err(EEXIST);
     }
     Ok(())
 }
 
-/// A device's name, byte by byte: lockspaces need not be named in ASCII.
-fn device_name(parts: &[&[u8]]) -> Result<CString> {
-    let mut name = KVec::new();
+/// Puts a name together, byte by byte: lockspaces need not be named in ASCII.
+fn string(parts: &[&[u8]]) -> Result<CString> {
+    let mut string = KVec::new();
     for part in parts {
-        name.extend_from_slice(part, GFP_KERNEL_ACCOUNT)?;
+        string.extend_from_slice(part, GFP_KERNEL_ACCOUNT)?;
     }
-    name.push(0, GFP_KERNEL_ACCOUNT)?;
-    let name = CStr::from_bytes_with_nul(&name).map_err(|_| EINVAL)?;
-    Ok(CString::try_from(name)?)
+    string.push(0, GFP_KERNEL_ACCOUNT)?;
+    let string = CStr::from_bytes_with_nul(&string).map_err(|_| EINVAL)?;
+    Ok(CString::try_from(string)?)
 }
 
 /// Where a request is put together: on the stack, and not cleared first.
@@ -245,18 +277,49 @@ struct LockspaceDevice {
     is_narrow: Atomic<bool>,
 }
 
-/// The device of a lockspace, as long as the lockspace exists.
-struct LockspaceDoor(Pin<KBox<Registration<LockspaceDevice>>>);
+/// What the doors of all lockspaces share: the folder of their tables in debugfs.
+struct Site {
+    tables: Folder,
+}
+
+impl Site {
+    fn new() -> Self {
+        Site {
+            tables: Folder::new(prefix()),
+        }
+    }
+}
+
+/// The device of a lockspace and its tables in debugfs, as long as the lockspace exists.
+struct LockspaceDoor {
+    device: Pin<KBox<Registration<LockspaceDevice>>>,
+    _tables: KVec<ListingFile<Table>>,
+}
 
 impl Door for LockspaceDoor {
-    fn open(name: &[u8], lockspace: Arc<Lockspace>) -> Result<Self> {
-        let name = device_name(&[b"dlm_", name])?;
-        let device = KBox::try_pin_init(Registration::new(name, lockspace), GFP_KERNEL_ACCOUNT)?;
-        Ok(LockspaceDoor(device))
+    type Site = Site;
+
+    fn open(site: &Site, name: &[u8], lockspace: Arc<Lockspace>) -> Result<Self> {
+        let mut tables = KVec::with_capacity(Kind::ALL.len(), GFP_KERNEL_ACCOUNT)?;
+        for kind in Kind::ALL {
+            let subject = Subject {
+                lockspace: lockspace.clone(),
+                kind,
+            };
+            let name = string(&[name, kind.suffix()])?;
+            let table = ListingFile::new(&site.tables, &name, subject)?;
+            tables.push(table, GFP_KERNEL_ACCOUNT)?;
+        }
+        let name = string(&[prefix().to_bytes(), b"_", name])?;
+        let device = Registration::new(name, lockspace);
+        Ok(LockspaceDoor {
+            device: KBox::try_pin_init(device, GFP_KERNEL_ACCOUNT)?,
+            _tables: tables,
+        })
     }
 
     fn number(&self) -> u32 {
-        self.0.minor()
+        self.device.minor()
     }
 }
 
@@ -280,13 +343,12 @@ impl MiscDevice for LockspaceDevice {
             return write_version(iov);
         }
         let device = kiocb.file();
-        let width = device.width();
-        if room < wire::record_min(width) {
+        if room < wire::record_min(Width::Bits32) {
             return Err(EINVAL);
         }
         let queue = device.file.queue();
-        let taken = queue.take(room, width, !is_nonblocking(&kiocb))?;
-        match write_all(iov, taken.record.encode(width).bytes()) {
+        let taken = queue.take(room, || device.width(), !is_nonblocking(&kiocb))?;
+        match write_all(iov, taken.record.encode(taken.width).bytes()) {
             Ok(length) => {
                 queue.told(taken);
                 Ok(length)
@@ -307,6 +369,10 @@ impl MiscDevice for LockspaceDevice {
             device.is_narrow.store(true, Relaxed);
         }
         device.carry_out(request)
+    }
+
+    fn show_fdinfo(device: &Self, out: &SeqFile, _file: &File) {
+        listing::describe(out, &device.file);
     }
 }
 

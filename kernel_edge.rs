@@ -1,11 +1,25 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! The kernel's edge: what the `kernel` crate does not offer yet, each raw call behind one safe
-//! function. All `unsafe` of the module is here.
+//! function. All `unsafe` of the module is here and in the two rooms below: `listing` has files in
+//! debugfs, `parameter` the module's parameter.
 //!
 //! The largest part is a misc device that is named at run time, carries data, and can be polled:
 //! [`Device`] is what `kernel::miscdevice::MiscDevice` lacks, [`Registration`] what
 //! `MiscDeviceRegistration` lacks. The file operations are upstream's with two more filled in.
+
+mod listing;
+mod parameter;
+
+pub(crate) use self::{
+    listing::{
+        write_bytes,
+        Folder,
+        Listing,
+        ListingFile, //
+    },
+    parameter::prefix, //
+};
 
 use core::marker::PhantomData;
 use kernel::{
@@ -216,6 +230,32 @@ pub(crate) fn reschedule() {
     unsafe {
         bindings::__cond_resched()
     };
+}
+
+/// The time since an arbitrary moment in the past, in steps of a few milliseconds: cheap to ask
+/// for, and good for [`microseconds_since`] for months.
+pub(crate) fn coarse_time() -> u32 {
+    // SAFETY: Aligned and of the machine's word size, it can be read at any time.
+    (unsafe { (&raw const bindings::jiffies_64).read_volatile() }) as u32
+}
+
+/// How long ago that was.
+pub(crate) fn microseconds_since(time: u32) -> u64 {
+    microseconds(coarse_time().wrapping_sub(time))
+}
+
+/// How long that was after the system started, in nanoseconds.
+pub(crate) fn nanoseconds_at(time: u32) -> u64 {
+    // The kernel begins to count five minutes before zero.
+    const BEFORE: u32 = 300 * (1_000_000 / STEP);
+    microseconds(time.wrapping_add(BEFORE)) * 1000
+}
+
+/// Of the coarse time, in microseconds.
+const STEP: u32 = bindings::HZ_TO_USEC_NUM / bindings::HZ_TO_USEC_DEN;
+
+fn microseconds(steps: u32) -> u64 {
+    u64::from(steps) * u64::from(STEP)
 }
 
 /// Whether a message may go to the log now, or there have been too many.

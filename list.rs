@@ -97,7 +97,16 @@ impl<L> List<L> {
     where
         L: Through<T>,
     {
-        let Links { prev, next } = *L::links(&slab[index]);
+        let links = L::links_mut(&mut slab[index]);
+        let links = core::mem::replace(links, Links::NEW);
+        self.close_gap(slab, links);
+    }
+
+    /// Joins what was on both sides of an entry that had these links, and is gone.
+    pub(crate) fn close_gap<T>(&mut self, slab: &mut Slab<T>, Links { prev, next }: Links)
+    where
+        L: Through<T>,
+    {
         if prev == NONE {
             self.head = next;
         } else {
@@ -108,7 +117,6 @@ impl<L> List<L> {
         } else {
             L::links_mut(&mut slab[next]).prev = prev;
         }
-        *L::links_mut(&mut slab[index]) = Links::NEW;
     }
 }
 

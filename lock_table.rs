@@ -22,7 +22,8 @@
 //! who was already told of whom - is in a `Contention` of its own, made with the first refusal.
 //!
 //! The rules are those of fs/dlm on a single node, to the order of the records. Here are the
-//! requests; `granting`, `blocking` and `values` have the rules, `resource` what they work on.
+//! requests; `granting`, `blocking` and `values` have the rules, `resource` what they work on, and
+//! `survey` is for those who look on.
 
 // The paths are spelled out because the host's tests include this file from elsewhere.
 #[path = "lock_table/blocking.rs"]
@@ -33,10 +34,20 @@ mod granting;
 mod id;
 #[path = "lock_table/resource.rs"]
 mod resource;
+#[path = "lock_table/survey.rs"]
+mod survey;
 #[path = "lock_table/values.rs"]
 mod values;
 
-pub(crate) use self::id::IdSpace;
+pub(crate) use self::{
+    id::IdSpace,
+    resource::State,
+    survey::{
+        LockSight,
+        ResourceSight,
+        Sight, //
+    },
+};
 
 use self::{
     blocking::Blocked,
@@ -49,11 +60,12 @@ use self::{
         ByOwner,
         ByQueue,
         Contention,
+        Last,
         Lock,
         Name,
-        Resource,
-        State, //
+        Resource, //
     },
+    survey::Stand, //
 };
 use crate::{
     directory::{
@@ -73,6 +85,10 @@ use crate::{
         StatusFlags,
         Value, //
     },
+};
+use core::{
+    iter::successors,
+    ops::AddAssign, //
 };
 use kernel::prelude::*;
 
@@ -105,16 +121,30 @@ pub(crate) enum Occasion {
 
 /// Who is told what becomes of a lock.
 ///
-/// `open` and `change` may allocate and fail; the others do neither: they use what was set aside.
+/// `open`, `answer`, `change` and `conclude` may allocate and fail; the others do neither: they use
+/// what was set aside.
 pub(crate) trait Owner {
     /// The user's side of a request.
     type Change;
 
-    /// Sets aside all that a new lock's completion, with a value block if `value`, and its
-    /// blocking notifications will need.
-    fn open(&self, change: &Self::Change, value: bool) -> Result<Ticket>;
+    /// Sets aside all that a lock's completion, with a value block if `value`, and its blocking
+    /// notifications will need. The lock may be a new one, whose request is the operation, or one
+    /// that comes from somebody else, perhaps in the middle of one.
+    fn open(&self, change: &Self::Change, occasion: Occasion, value: bool) -> Result<Ticket>;
 
-    /// The same for a further operation; the ticket that it returns replaces the old one.
+    /// The request for a new lock ends at once: [`Self::open`] and [`Self::complete`] in one.
+    fn answer(&self, change: &Self::Change, completion: Completion<'_>) -> Result<Ticket>;
+
+    /// A further operation ends at once: [`Self::change`] and [`Self::complete`] in one.
+    fn conclude(
+        &self,
+        ticket: Ticket,
+        change: &Self::Change,
+        completion: Completion<'_>,
+    ) -> Result<Ticket>;
+
+    /// Like [`Self::open`] for a further operation; the ticket that it returns replaces the old
+    /// one.
     fn change(
         &self,
         ticket: Ticket,
@@ -132,6 +162,9 @@ pub(crate) trait Owner {
 
     /// The lock is gone without a completion.
     fn close(&self, ticket: Ticket);
+
+    /// The transaction that the program says the lock belongs to, for those who look.
+    fn transaction(&self, ticket: Ticket) -> u64;
 }
 
 /// What a LOCK request asks of the table, be it for a new lock or a conversion.
@@ -202,6 +235,39 @@ fn check_unlock(flags: Flags) -> Result {
 struct Client<O> {
     owner: O,
     owned: List<ByOwner>,
+    holdings: Holdings,
+}
+
+/// How many locks somebody has, by what they are doing.
+#[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
+pub(crate) struct Holdings {
+    pub(crate) all: u32,
+    pub(crate) converting: u32,
+    pub(crate) waiting: u32,
+}
+
+impl Holdings {
+    pub(crate) fn granted(&self) -> u32 {
+        self.all - self.converting - self.waiting
+    }
+}
+
+/// How many locks of a lock's client wait as it does, if it waits at all.
+fn fellow_waiters<'a, O>(clients: &'a mut Slab<Client<O>>, lock: &Lock) -> Option<&'a mut u32> {
+    let count = match lock.state {
+        State::Loose | State::Granted => return None,
+        State::Converting => |holdings: &'a mut Holdings| &mut holdings.converting,
+        State::Waiting => |holdings: &'a mut Holdings| &mut holdings.waiting,
+    };
+    Some(count(&mut clients.get_mut(lock.client)?.holdings))
+}
+
+impl AddAssign for Holdings {
+    fn add_assign(&mut self, more: Self) {
+        self.all += more.all;
+        self.converting += more.converting;
+        self.waiting += more.waiting;
+    }
 }
 
 /// One shard of a lockspace.
@@ -215,6 +281,8 @@ pub(crate) struct LockTable<O> {
     /// they have `NONE`, and as ticket their number in this order.
     orphans: List<ByOwner>,
     next_orphan: u32,
+    surveyors: Slab<Stand>,
+    now: u32,
 }
 
 /// What becomes of the PERSISTENT locks of a client that leaves.
@@ -236,7 +304,15 @@ impl<O: Owner> LockTable<O> {
             clients: Slab::new(),
             orphans: List::new(),
             next_orphan: 0,
+            surveyors: Slab::new(),
+            now: 0,
         }
+    }
+
+    /// Tells the time, in whatever measure the caller likes: it is what [`LockSight::since`] is
+    /// in.
+    pub(crate) fn set_time(&mut self, now: u32) {
+        self.now = now;
     }
 
     /// Whether there is no lock at all.
@@ -249,6 +325,7 @@ impl<O: Owner> LockTable<O> {
         let client = Client {
             owner,
             owned: List::new(),
+            holdings: Holdings::default(),
         };
         self.clients.insert(client, NONE)
     }
@@ -258,6 +335,12 @@ impl<O: Owner> LockTable<O> {
     pub(crate) fn remove_client(&mut self, client: u32) -> Option<O> {
         let client = self.clients.remove(client)?;
         Some(client.owner)
+    }
+
+    /// What a client has in this table.
+    pub(crate) fn holdings(&self, client: u32) -> Holdings {
+        let client = self.clients.get(client);
+        client.map_or_else(Holdings::default, |client| client.holdings)
     }
 
     // Requests.
@@ -293,25 +376,68 @@ impl<O: Owner> LockTable<O> {
         change: &O::Change,
     ) -> Result<LockId> {
         let verdict = self.decide(resource, Candidate::new(None, ask), Turn::New, false);
-        self.prepare_refusal(resource, verdict, ask.flags)?;
-        let lock = self.new_lock(resource, client, ask, change)?;
+        if let Verdict::Grant { mode, alternative } = verdict {
+            return self.admit(resource, client, ask, change, mode, alternative);
+        }
+        self.prepare_refusal(resource, ask.flags)?;
+        let lock = self.new_lock(resource, client, ask)?;
+        let owner = &self.clients[client].owner;
+        // Nobody can be in the way before he is granted.
+        let occasion = Occasion::Operation { waits: false };
+        let opened = owner.open(change, occasion, ask.flags.any(Flags::VALBLK));
+        self.locks[lock].ticket = opened.inspect_err(|_| self.discard(lock))?;
+        self.own(lock);
         let id = self.locks[lock].id;
-        match verdict {
-            Verdict::Grant { mode, alternative } => {
-                self.grant(lock, mode, alternative);
-                self.complete(lock, Status::Granted);
-            }
-            _ if ask.flags.any(Flags::NOQUEUE) => {
-                self.complete(lock, Status::WouldWait);
-                self.refuse(resource, None, ask);
-                self.free(lock);
-            }
-            _ => {
-                self.enqueue(lock, State::Waiting);
-                let mode = ask.mode;
-                self.block(resource, Blocked::Request { mode, by: None });
+        if ask.flags.any(Flags::NOQUEUE) {
+            self.complete(lock, Status::WouldWait);
+            self.refuse(resource, None, ask);
+            self.take_out(lock);
+        } else {
+            self.enqueue(lock, State::Waiting);
+            let mode = ask.mode;
+            self.block(resource, Blocked::Request { mode, by: None });
+        }
+        Ok(id)
+    }
+
+    /// A new lock that is granted at once.
+    fn admit(
+        &mut self,
+        resource: u32,
+        client: u32,
+        ask: &Ask,
+        change: &O::Change,
+        mode: Mode,
+        alternative: bool,
+    ) -> Result<LockId> {
+        let lock = self.new_lock(resource, client, ask)?;
+        if ask.flags.any(Flags::VALBLK) {
+            self.move_value(lock, mode);
+        }
+        let entry = &mut self.locks[lock];
+        if alternative {
+            entry.status.set(StatusFlags::ALTMODE);
+        }
+        entry.granted = Some(mode);
+        entry.completed = Some(mode);
+        entry.last = Last::Completion;
+        let id = entry.id;
+        let completion = Completion {
+            id,
+            status: Status::Granted,
+            flags: entry.status,
+            value: self.values.get(entry.value),
+            last: false,
+        };
+        match self.clients[client].owner.answer(change, completion) {
+            Ok(ticket) => entry.ticket = ticket,
+            Err(error) => {
+                self.discard(lock);
+                return Err(error);
             }
         }
+        self.own(lock);
+        self.enqueue(lock, State::Granted);
         Ok(id)
     }
 
@@ -346,7 +472,9 @@ impl<O: Owner> LockTable<O> {
         let candidate = Candidate::new(Some(granted), ask);
         let deadlock = self.deadlocks_now(resource, candidate);
         let verdict = self.decide(resource, candidate, Turn::New, deadlock);
-        self.prepare_refusal(resource, verdict, ask.flags)?;
+        if !matches!(verdict, Verdict::Grant { .. }) {
+            self.prepare_refusal(resource, ask.flags)?;
+        }
         if candidate.may_write(verdict) {
             self.prepare_value(resource)?;
         }
@@ -408,22 +536,27 @@ impl<O: Owner> LockTable<O> {
     ) -> Result {
         let lock = self.find(id)?;
         check_unlock(flags)?;
-        let resource = self.locks[lock].resource;
         let entry = &self.locks[lock];
+        let resource = entry.resource;
         let flags = entry.flags.with(flags);
         if entry.granted >= Some(Mode::Pw) && entry.value != NONE && flags.write_value() {
             self.prepare_value(resource)?;
         }
-        let waits = false;
-        self.change(lock, change, Occasion::Operation { waits }, false)?;
+        let entry = &mut self.locks[lock];
+        if let Some(client) = self.clients.get(entry.client) {
+            let completion = Completion {
+                id,
+                status: Status::Unlocked,
+                flags: StatusFlags::default(),
+                value: None,
+                last: true,
+            };
+            client.owner.conclude(entry.ticket, change, completion)?;
+        }
+        entry.flags = flags;
         self.fill_buffer(lock, value);
-        self.locks[lock].flags = flags;
-        self.locks[lock].status = StatusFlags::default();
         self.write_on_unlock(lock);
-        self.dequeue(lock);
-        self.locks[lock].granted = None;
-        self.complete(lock, Status::Unlocked);
-        self.free(lock);
+        self.take_out(lock);
         self.settle(resource);
         Ok(())
     }
@@ -468,7 +601,7 @@ impl<O: Owner> LockTable<O> {
         }
         self.complete(lock, status);
         if !conversion {
-            self.free(lock);
+            self.take_out(lock);
         }
         self.settle(resource);
     }
@@ -487,19 +620,35 @@ impl<O: Owner> LockTable<O> {
     ) -> Result<LockId> {
         let resource = self.resources.find(hash, name).ok_or(ENOENT)?;
         let lock = self.find_orphan(resource, mode)?;
+        let converting = self.locks[lock].state == State::Converting;
+        let candidate = Candidate {
+            flags: ask.flags,
+            ..self.candidate(lock)
+        };
+        if converting && candidate.may_write(Verdict::Wait) {
+            self.prepare_value(resource)?;
+        }
+        let occasion = if converting {
+            Occasion::Operation { waits: true }
+        } else {
+            Occasion::Aside
+        };
         let has_buffer = self.locks[lock].value != NONE;
-        let ticket = self.clients[client].owner.open(change, has_buffer)?;
+        let owner = &self.clients[client].owner;
+        let ticket = owner.open(change, occasion, has_buffer)?;
         self.orphans.remove(&mut self.locks, lock);
         self.disturb(lock);
         let entry = &mut self.locks[lock];
+        if converting {
+            self.resources[resource].unsettle(entry);
+        }
         entry.client = client;
         entry.ticket = ticket;
         entry.flags = ask.flags;
         entry.listens = ask.listens;
         entry.pid = ask.pid;
         let id = entry.id;
-        let owned = &mut self.clients[client].owned;
-        owned.push_back(&mut self.locks, lock);
+        self.own(lock);
         Ok(id)
     }
 
@@ -507,18 +656,20 @@ impl<O: Owner> LockTable<O> {
     fn find_orphan(&self, resource: u32, mode: Option<Mode>) -> Result<u32> {
         let mut found: Option<u32> = None;
         let mut others = false;
-        let mut at = self.first(resource, State::Granted);
-        while let Some(lock) = at {
-            at = List::<ByQueue>::next(&self.locks, lock);
-            let entry = &self.locks[lock];
-            if entry.client != NONE {
-                continue;
-            }
-            let age = |orphan: u32| self.next_orphan.wrapping_sub(self.locks[orphan].ticket);
-            if entry.granted != mode {
-                others = true;
-            } else if found.is_none_or(|before| age(lock) > age(before)) {
-                found = Some(lock);
+        let age = |orphan: u32| self.next_orphan.wrapping_sub(self.locks[orphan].ticket);
+        for state in [State::Granted, State::Converting] {
+            let first = self.first(resource, state);
+            let next = |at: &u32| List::<ByQueue>::next(&self.locks, *at);
+            for lock in successors(first, next) {
+                let entry = &self.locks[lock];
+                if entry.client != NONE {
+                    continue;
+                }
+                if entry.granted != mode {
+                    others = true;
+                } else if found.is_none_or(|before| age(lock) > age(before)) {
+                    found = Some(lock);
+                }
             }
         }
         found.ok_or(if others { EAGAIN } else { ENOENT })
@@ -573,9 +724,13 @@ impl<O: Owner> LockTable<O> {
     /// quick.
     fn orphan(&mut self, lock: u32) -> bool {
         let quick = self.is_quick(lock);
-        let Lock { client, ticket, .. } = self.locks[lock];
-        let client = &mut self.clients[client];
-        client.owner.close(ticket);
+        let entry = &self.locks[lock];
+        if let Some(fellows) = fellow_waiters(&mut self.clients, entry) {
+            *fellows -= 1;
+        }
+        let client = &mut self.clients[entry.client];
+        client.owner.close(entry.ticket);
+        client.holdings.all -= 1;
         client.owned.remove(&mut self.locks, lock);
         let entry = &mut self.locks[lock];
         entry.client = NONE;
@@ -597,12 +752,11 @@ impl<O: Owner> LockTable<O> {
         let flags = Flags::FORCEUNLOCK.with(Flags::IVVALBLK);
         self.locks[lock].flags = self.locks[lock].flags.with(flags);
         self.write_on_unlock(lock);
-        self.dequeue(lock);
         let Lock { client, ticket, .. } = self.locks[lock];
         if let Some(client) = self.clients.get(client) {
             client.owner.close(ticket);
         }
-        self.free(lock);
+        self.take_out(lock);
         self.settle(resource);
         quick
     }
@@ -633,6 +787,10 @@ impl<O: Owner> LockTable<O> {
     fn enqueue(&mut self, lock: u32, state: State) {
         let entry = &mut self.locks[lock];
         entry.state = state;
+        entry.since = self.now;
+        if let Some(fellows) = fellow_waiters(&mut self.clients, entry) {
+            *fellows += 1;
+        }
         let resource = &mut self.resources[entry.resource];
         resource.count_in(entry);
         // NL is in nobody's way: behind the others it lengthens no search for those who are.
@@ -652,7 +810,11 @@ impl<O: Owner> LockTable<O> {
 
     /// Takes a lock off its queue, if it is on one.
     fn dequeue(&mut self, lock: u32) {
+        self.step_aside(Stand::Lock(lock));
         let entry = &mut self.locks[lock];
+        if let Some(fellows) = fellow_waiters(&mut self.clients, entry) {
+            *fellows -= 1;
+        }
         let resource = &mut self.resources[entry.resource];
         resource.count_out(entry);
         let state = core::mem::replace(&mut entry.state, State::Loose);
@@ -706,6 +868,7 @@ impl<O: Owner> LockTable<O> {
         if !self.resources[resource].is_unused() {
             return;
         }
+        self.step_aside(Stand::Resource(resource));
         if let Some(resource) = self.resources.remove(resource) {
             self.values.remove(resource.value);
         }
@@ -718,10 +881,9 @@ impl<O: Owner> LockTable<O> {
     }
 
     /// Makes the resource ready for what a verdict other than a grant will need.
-    fn prepare_refusal(&mut self, resource: u32, verdict: Verdict, flags: Flags) -> Result {
-        let refused = !matches!(verdict, Verdict::Grant { .. });
+    fn prepare_refusal(&mut self, resource: u32, flags: Flags) -> Result {
         let silent = flags.any(Flags::NOQUEUE) && !flags.any(Flags::NOQUEUEBAST);
-        if !refused || silent || self.resources[resource].contention.is_some() {
+        if silent || self.resources[resource].contention.is_some() {
             return Ok(());
         }
         let contention = Contention::new(&self.resources[resource].held);
@@ -730,44 +892,58 @@ impl<O: Owner> LockTable<O> {
         Ok(())
     }
 
-    fn new_lock(
-        &mut self,
-        resource: u32,
-        client: u32,
-        ask: &Ask,
-        change: &O::Change,
-    ) -> Result<u32> {
-        let wants_value = ask.flags.any(Flags::VALBLK);
-        let value = self.values.room(wants_value)?;
-        let owner = &self.clients[client].owner;
-        let inserted = owner.open(change, wants_value).and_then(|ticket| {
-            let lock = Lock::new(resource, client, ticket, value, ask);
-            self.locks
-                .insert(lock, self.ids.limit())
-                .inspect_err(|_| owner.close(ticket))
+    /// A loose lock of nobody yet, with a value buffer if it asks for one.
+    fn new_lock(&mut self, resource: u32, client: u32, ask: &Ask) -> Result<u32> {
+        let value = self.values.room(ask.flags.any(Flags::VALBLK))?;
+        let ids = self.ids;
+        let inserted = self.locks.insert_with(ids.limit(), |slot, round| {
+            Lock::new(ids.encode(slot, round), resource, client, value, ask)
         });
-        match inserted {
-            Ok(lock) => {
-                self.locks[lock].id = self.ids.encode(lock, self.locks.round(lock));
-                let owned = &mut self.clients[client].owned;
-                owned.push_back(&mut self.locks, lock);
-            }
-            Err(_) => {
-                self.values.remove(value);
-            }
-        }
-        inserted
+        inserted.inspect_err(|_| {
+            self.values.remove(value);
+        })
     }
 
-    fn free(&mut self, lock: u32) {
-        let Lock { client, value, .. } = self.locks[lock];
-        let owned = match self.clients.get_mut(client) {
-            Some(client) => &mut client.owned,
+    /// Takes back [`Self::new_lock`].
+    fn discard(&mut self, lock: u32) {
+        if let Some(lock) = self.locks.remove(lock) {
+            self.values.remove(lock.value);
+        }
+    }
+
+    /// Ends a lock: off its queue, if it is on one, and from its client.
+    fn take_out(&mut self, lock: u32) {
+        self.step_aside(Stand::Lock(lock));
+        let Some(mut lock) = self.locks.remove(lock) else {
+            return;
+        };
+        if let Some(fellows) = fellow_waiters(&mut self.clients, &lock) {
+            *fellows -= 1;
+        }
+        let resource = &mut self.resources[lock.resource];
+        resource.count_out(&mut lock);
+        if let Some(queue) = resource.queue_mut(lock.state) {
+            queue.close_gap(&mut self.locks, lock.queue);
+        }
+        let owned = match self.clients.get_mut(lock.client) {
+            Some(client) => {
+                client.holdings.all -= 1;
+                &mut client.owned
+            }
             None => &mut self.orphans,
         };
-        owned.remove(&mut self.locks, lock);
-        self.values.remove(value);
-        self.locks.remove(lock);
+        owned.close_gap(&mut self.locks, lock.owned);
+        self.values.remove(lock.value);
+    }
+
+    /// Makes a lock its client's own.
+    fn own(&mut self, lock: u32) {
+        let client = &mut self.clients[self.locks[lock].client];
+        client.owned.push_back(&mut self.locks, lock);
+        client.holdings.all += 1;
+        if let Some(fellows) = fellow_waiters(&mut self.clients, &self.locks[lock]) {
+            *fellows += 1;
+        }
     }
 
     /// Replaces the user's side of a lock, for an unlock or a cancel.

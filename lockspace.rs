@@ -18,6 +18,7 @@
 use crate::{
     callbacks::Queue,
     kernel_edge::{
+        coarse_time,
         may_log,
         reschedule,
         Hasher, //
@@ -25,9 +26,11 @@ use crate::{
     lock_table::{
         Ask,
         Fate,
+        Holdings,
         IdSpace,
         LockId,
-        LockTable, //
+        LockTable,
+        Sight, //
     },
     slab::{
         Slab,
@@ -96,6 +99,7 @@ struct Shard {
 /// A set of resources and their locks.
 #[pin_data]
 pub(crate) struct Lockspace {
+    name: SpaceName,
     /// Its own, so that programs cannot choose names that meet in one bucket.
     hasher: Hasher,
     shard_bits: u32,
@@ -110,7 +114,7 @@ pub(crate) struct Lockspace {
 }
 
 impl Lockspace {
-    fn new() -> Result<Arc<Lockspace>> {
+    fn new(name: SpaceName) -> Result<Arc<Lockspace>> {
         let shard_bits = shard_bits();
         let mut shards = KVec::with_capacity(1 << shard_bits, GFP_KERNEL_ACCOUNT)?;
         for number in 0..1 << shard_bits {
@@ -125,6 +129,7 @@ impl Lockspace {
         }
         Arc::pin_init(
             pin_init!(Lockspace {
+                name,
                 hasher: Hasher::new(),
                 shard_bits,
                 shards,
@@ -213,7 +218,10 @@ impl Lockspace {
         loop {
             let mut table = shard.table.lock();
             match self.life() {
-                Life::Open => return f(&mut table),
+                Life::Open => {
+                    table.set_time(coarse_time());
+                    return f(&mut table);
+                }
                 Life::Gone => return Err(ENODEV),
                 Life::Closing => {}
             }
@@ -342,6 +350,25 @@ impl OpenFile {
         Ok(())
     }
 
+    /// The name of its lockspace.
+    pub(crate) fn name(&self) -> &[u8] {
+        self.lockspace.name.bytes()
+    }
+
+    /// What locks the file has.
+    pub(crate) fn holdings(&self) -> Holdings {
+        let mut all = Holdings::default();
+        for (shard, client) in self.clients.iter().enumerate() {
+            let count = |table: &mut Table| Ok(table.holdings(client.load(Relaxed)));
+            // A lockspace that is gone has no locks.
+            all += self
+                .lockspace
+                .with_shard(shard as u32, count)
+                .unwrap_or_default();
+        }
+        all
+    }
+
     fn with_lock(&self, id: LockId, f: impl FnOnce(&mut Table) -> Result) -> Result {
         self.lockspace.with_shard(self.lockspace.shard_of_id(id), f)
     }
@@ -432,26 +459,102 @@ impl SpaceName {
         let length = name.len();
         Ok(SpaceName { bytes, length })
     }
+
+    fn bytes(&self) -> &[u8] {
+        self.bytes.get(..self.length).unwrap_or_default()
+    }
 }
 
 impl fmt::Display for SpaceName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = self.bytes.get(..self.length).unwrap_or_default();
-        BStr::from_bytes(name).fmt(f)
+        BStr::from_bytes(self.bytes()).fmt(f)
+    }
+}
+
+/// Looking over all that a lockspace holds, item by item, while it is in use.
+pub(crate) struct Survey {
+    lockspace: Arc<Lockspace>,
+    shard: u32,
+    /// Known to the table of that shard, unless `NONE`.
+    surveyor: u32,
+}
+
+impl Survey {
+    pub(crate) fn new(lockspace: Arc<Lockspace>) -> Self {
+        Survey {
+            lockspace,
+            shard: 0,
+            surveyor: NONE,
+        }
+    }
+
+    /// In which shard the item is.
+    pub(crate) fn shard(&self) -> u32 {
+        self.shard
+    }
+
+    pub(crate) fn rewind(&mut self) {
+        self.leave();
+        self.shard = 0;
+    }
+
+    /// Whether there is an item here or further on. Only `ENOMEM` can go wrong.
+    pub(crate) fn more(&mut self) -> Result<bool> {
+        while (self.shard as usize) < self.lockspace.shards.len() {
+            if self.surveyor == NONE {
+                let added = self.in_shard(|table, _| table.add_surveyor());
+                self.surveyor = added.unwrap_or(Ok(NONE))?;
+            }
+            let look = |table: &mut Table, surveyor| table.survey(surveyor).is_some();
+            if self.in_shard(look) == Some(true) {
+                return Ok(true);
+            }
+            self.leave();
+            self.shard += 1;
+        }
+        Ok(false)
+    }
+
+    /// Shows the item to `f`, if it is still there.
+    pub(crate) fn see(&mut self, f: impl FnOnce(Sight<'_>)) {
+        self.in_shard(|table, surveyor| table.survey(surveyor).map(f));
+    }
+
+    pub(crate) fn move_on(&mut self) {
+        self.in_shard(|table, surveyor| table.move_on(surveyor));
+    }
+
+    fn leave(&mut self) {
+        self.in_shard(|table, surveyor| table.remove_surveyor(surveyor));
+        self.surveyor = NONE;
+    }
+
+    /// `None` once the lockspace is gone.
+    fn in_shard<R>(&self, f: impl FnOnce(&mut Table, u32) -> R) -> Option<R> {
+        let look = |table: &mut Table| Ok(f(table, self.surveyor));
+        self.lockspace.with_shard(self.shard, look).ok()
+    }
+}
+
+impl Drop for Survey {
+    fn drop(&mut self) {
+        self.leave();
     }
 }
 
 /// What makes a lockspace reachable, as long as it exists: its device.
 pub(crate) trait Door: Sized + Unpin {
+    /// What all doors have in common.
+    type Site: Send + Sync;
+
     /// Opens the door to a lockspace for programs.
-    fn open(name: &[u8], lockspace: Arc<Lockspace>) -> Result<Self>;
+    fn open(site: &Self::Site, name: &[u8], lockspace: Arc<Lockspace>) -> Result<Self>;
 
     /// The number by which programs name it.
     fn number(&self) -> u32;
 }
 
 struct Entry<D> {
-    name: SpaceName,
     lockspace: Arc<Lockspace>,
     /// How often it was created; removing it takes as many calls.
     uses: u32,
@@ -465,13 +568,14 @@ struct Entries<D> {
 
 /// All lockspaces.
 #[pin_data]
-pub(crate) struct Registry<D> {
+pub(crate) struct Registry<D: Door> {
     #[pin]
     entries: Mutex<Entries<D>>,
+    site: D::Site,
 }
 
 impl<D: Door> Registry<D> {
-    pub(crate) fn new() -> Result<Arc<Self>> {
+    pub(crate) fn new(site: D::Site) -> Result<Arc<Self>> {
         let entries = Entries {
             by_number: RBTree::new(),
             numbers: RBTree::new(),
@@ -479,6 +583,7 @@ impl<D: Door> Registry<D> {
         Arc::pin_init(
             pin_init!(Registry {
                 entries <- new_mutex!(entries, "dlm_device::Registry"),
+                site,
             }),
             GFP_KERNEL,
         )
@@ -500,11 +605,10 @@ impl<D: Door> Registry<D> {
         // All that can fail comes before programs can reach it.
         let name_node = RBTreeNodeReservation::new(GFP_KERNEL_ACCOUNT)?;
         let entry_node = RBTreeNodeReservation::new(GFP_KERNEL_ACCOUNT)?;
-        let lockspace = Lockspace::new()?;
-        let door = D::open(name, lockspace.clone())?;
+        let lockspace = Lockspace::new(key)?;
+        let door = D::open(&self.site, name, lockspace.clone())?;
         let number = door.number();
         let entry = Entry {
-            name: key,
             lockspace,
             uses: 1,
             _door: door,
@@ -527,7 +631,7 @@ impl<D: Door> Registry<D> {
         }
         let lockspace = entry.lockspace.clone();
         let cut_off = lockspace.end(force)?;
-        let name = entry.name;
+        let name = lockspace.name;
         if cut_off > 0 && may_log() {
             pr_notice!("lockspace {name} is removed, cutting off {cut_off} open files\n");
         }

@@ -117,11 +117,15 @@ pub(crate) struct Records {
     values: Slab<Value>,
     first: Entry,
     last: Entry,
+    /// How many there are from `first` to `last`.
+    waiting: u32,
 }
 
 /// A record that is being read; it is untold until [`Records::told`].
 pub(crate) struct Taken {
     pub(crate) record: Record,
+    /// For which it was taken.
+    pub(crate) width: Width,
     entry: Entry,
 }
 
@@ -132,14 +136,52 @@ impl Records {
             values: Slab::new(),
             first: Entry::END,
             last: Entry::END,
+            waiting: 0,
         }
     }
 
     // What locks have to tell: see `lock_table::Owner`.
 
-    /// Sets aside what a new lock will need. An error has done nothing.
-    pub(crate) fn open(&mut self, change: &Change, value: bool) -> Result<Ticket> {
-        self.add(change.apply(User::default()), value)
+    /// Sets aside what a lock will need. An error has done nothing.
+    pub(crate) fn open(
+        &mut self,
+        change: &Change,
+        occasion: Occasion,
+        value: bool,
+    ) -> Result<Ticket> {
+        let user = change.apply(User::default());
+        let spare = self.renew_spare(NONE, user, occasion)?;
+        let ticket = self.add(user, value).inspect_err(|_| self.free(spare))?;
+        self.slots[ticket].spare = spare;
+        Ok(ticket)
+    }
+
+    /// The request for a new lock has ended at once. An error has done nothing.
+    pub(crate) fn answer(&mut self, change: &Change, completion: Completion<'_>) -> Result<Ticket> {
+        let user = change.apply(User::default());
+        let ticket = self.add(user, completion.value.is_some())?;
+        self.complete(ticket, completion);
+        Ok(ticket)
+    }
+
+    /// A further operation has ended at once. An error has done nothing.
+    pub(crate) fn conclude(
+        &mut self,
+        ticket: Ticket,
+        change: &Change,
+        completion: Completion<'_>,
+    ) -> Result<Ticket> {
+        let slot = &mut self.slots[ticket];
+        let simple = slot.untold.is_empty() && slot.spare == NONE && completion.value.is_none();
+        let ticket = if simple {
+            slot.user = change.apply(slot.user);
+            ticket
+        } else {
+            let occasion = Occasion::Operation { waits: false };
+            self.change(ticket, change, occasion, completion.value.is_some())?
+        };
+        self.complete(ticket, completion);
+        Ok(ticket)
     }
 
     /// The same for a further operation, or for what only replaces the user's side.
@@ -185,15 +227,19 @@ impl Records {
         slot.status = completion.status;
         slot.flags = completion.flags;
         slot.returns_value = completion.value.is_some();
-        let room = slot.value;
-        if let (Some(value), Some(room)) = (completion.value, self.values.get_mut(room)) {
-            *room = *value;
+        slot.retired = completion.last;
+        slot.untold.insert(COMPLETION);
+        slot.next[COMPLETION as usize] = Entry::END;
+        let spare = core::mem::replace(&mut slot.spare, NONE);
+        if let Some(value) = completion.value {
+            if let Some(room) = self.values.get_mut(slot.value) {
+                *room = *value;
+            }
         }
-        self.retire_spare(ticket);
-        self.push_back(Entry::new(ticket, COMPLETION));
-        if completion.last {
-            self.retire(ticket);
+        if spare != NONE {
+            self.retire(spare);
         }
+        self.append(Entry::new(ticket, COMPLETION));
     }
 
     /// The lock is in the way of a request for `mode`.
@@ -202,14 +248,25 @@ impl Records {
             NONE => ticket,
             spare => spare,
         };
-        self.slots[ticket].id = id;
-        self.push_back(Entry::new(ticket, mode));
+        let slot = &mut self.slots[ticket];
+        slot.id = id;
+        slot.untold.insert(mode);
+        slot.next[mode as usize] = Entry::END;
+        self.append(Entry::new(ticket, mode));
     }
 
     /// The lock is gone without a completion.
     pub(crate) fn close(&mut self, ticket: Ticket) {
-        self.retire_spare(ticket);
+        let spare = core::mem::replace(&mut self.slots[ticket].spare, NONE);
+        if spare != NONE {
+            self.retire(spare);
+        }
         self.retire(ticket);
+    }
+
+    /// The transaction that the program says the lock belongs to.
+    pub(crate) fn transaction(&self, ticket: Ticket) -> u64 {
+        self.slots.get(ticket).map_or(0, |slot| slot.user.xid)
     }
 
     // What the program reads.
@@ -217,6 +274,11 @@ impl Records {
     /// Whether there is nothing to read.
     pub(crate) fn is_empty(&self) -> bool {
         self.first == Entry::END
+    }
+
+    /// How many records wait to be read.
+    pub(crate) fn len(&self) -> u32 {
+        self.waiting
     }
 
     /// Takes the first record out, if there is one, to be followed by [`Self::told`] or
@@ -229,7 +291,11 @@ impl Records {
             return Err(EINVAL);
         }
         let entry = self.pop();
-        Ok(Some(Taken { record, entry }))
+        Ok(Some(Taken {
+            record,
+            width,
+            entry,
+        }))
     }
 
     /// The record has reached the program.
@@ -303,13 +369,6 @@ impl Records {
         Ok(spare)
     }
 
-    fn retire_spare(&mut self, ticket: u32) {
-        let spare = core::mem::replace(&mut self.slots[ticket].spare, NONE);
-        if spare != NONE {
-            self.retire(spare);
-        }
-    }
-
     /// No lock refers to the slot any more; it goes at once, or when it has been read.
     fn retire(&mut self, ticket: u32) {
         let slot = &mut self.slots[ticket];
@@ -331,15 +390,15 @@ impl Records {
         &mut self.slots[entry.slot()].next[entry.kind() as usize]
     }
 
-    fn push_back(&mut self, entry: Entry) {
-        self.slots[entry.slot()].untold.insert(entry.kind());
-        *self.next_mut(entry) = Entry::END;
+    /// Puts an entry that is untold, with nothing behind it, at the end.
+    fn append(&mut self, entry: Entry) {
         if self.first == Entry::END {
             self.first = entry;
         } else {
             *self.next_mut(self.last) = entry;
         }
         self.last = entry;
+        self.waiting += 1;
     }
 
     fn push_front(&mut self, entry: Entry) {
@@ -348,12 +407,14 @@ impl Records {
             self.last = entry;
         }
         self.first = entry;
+        self.waiting += 1;
     }
 
     /// Takes the first entry off the list; it stays untold.
     fn pop(&mut self) -> Entry {
         let entry = self.first;
         self.first = *self.next_mut(entry);
+        self.waiting -= 1;
         entry
     }
 
@@ -449,7 +510,7 @@ mod tests {
         /// A lock that was granted, and the program knows.
         fn granted(number: u64) -> (Records, Ticket) {
             let mut records = Records::new();
-            let ticket = records.open(&replace(number), false).unwrap();
+            let ticket = records.open(&replace(number), ENDS, false).unwrap();
             records.grant(ticket);
             assert_eq!(records.read(), [Ended(number, Status::Granted)]);
             (records, ticket)
@@ -484,8 +545,8 @@ mod tests {
     #[test]
     fn records_come_in_the_order_of_what_happened() {
         let mut records = Records::new();
-        let a = records.open(&replace(1), false).unwrap();
-        let b = records.open(&replace(2), false).unwrap();
+        let a = records.open(&replace(1), ENDS, false).unwrap();
+        let b = records.open(&replace(2), ENDS, false).unwrap();
         records.grant(b);
         records.block(b, ID, Mode::Pr);
         records.grant(a);
@@ -506,7 +567,7 @@ mod tests {
     #[test]
     fn a_record_shows_what_was_given_when_it_happened() {
         let mut records = Records::new();
-        let ticket = records.open(&replace(1), false).unwrap();
+        let ticket = records.open(&replace(1), ENDS, false).unwrap();
         records.grant(ticket);
         let ticket = records.begin(ticket, 2, WAITS);
         records.grant(ticket);
@@ -613,7 +674,7 @@ mod tests {
     fn value_blocks_have_room_of_their_own() {
         let (old, new) = ([1; VALUE_LEN], [2; VALUE_LEN]);
         let mut records = Records::new();
-        let ticket = records.open(&replace(1), true).unwrap();
+        let ticket = records.open(&replace(1), ENDS, true).unwrap();
         records.complete(ticket, ended(Status::Granted, Some(&old)));
         let ticket = records.change(ticket, &replace(2), WAITS, true).unwrap();
         records.complete(ticket, ended(Status::Granted, Some(&new)));
@@ -674,7 +735,7 @@ mod tests {
     fn records_outlive_their_lock_and_then_all_is_free() {
         let mut records = Records::new();
         let locks: Vec<_> = (0..100)
-            .map(|n| records.open(&replace(n), n % 2 == 0).unwrap())
+            .map(|n| records.open(&replace(n), ENDS, n % 2 == 0).unwrap())
             .collect();
         for (n, ticket) in locks.into_iter().enumerate() {
             records.grant(ticket);
@@ -702,7 +763,7 @@ mod tests {
         let mut tickets = Vec::new();
         // Up to the brink, where the next slot and the next value block need memory.
         fail_after(Some(4));
-        while let Ok(ticket) = records.open(&replace(1), true) {
+        while let Ok(ticket) = records.open(&replace(1), ENDS, true) {
             tickets.push(ticket);
         }
         let ticket = tickets[0];

@@ -19,13 +19,36 @@ use core::ops::{
 /// No slot: the end of a list, an empty field.
 pub(crate) const NONE: u32 = u32::MAX;
 
-/// Bits of an index that select the slot inside its chunk.
-const SLOT_BITS: u32 = 7;
+/// Bits of an index that select the slot inside its chunk: a chunk has no more slots than a word
+/// has bits.
+const SLOT_BITS: u32 = u64::BITS.ilog2();
 
-/// What a full-grown chunk takes, in bytes; the first chunk is small, so that a thousand nearly
-/// idle slabs stay small too.
-const CHUNK_BYTES: usize = 4096;
+/// What a full-grown chunk may take, in bytes: sizes that the system gives out whole.
+const CHUNK_BYTES: [usize; 2] = [4096, 2048];
+
+/// The first chunk is small, so that a thousand nearly idle slabs stay small too.
 const FIRST_CHUNK_SLOTS: usize = 8;
+
+/// How many slots of `size` bytes a full-grown chunk has: as many as leave the least unused.
+const fn chunk_slots(size: usize) -> usize {
+    let [large, small] = [fitting(CHUNK_BYTES[0], size), fitting(CHUNK_BYTES[1], size)];
+    if CHUNK_BYTES[0] * small <= CHUNK_BYTES[1] * large {
+        large
+    } else {
+        small
+    }
+}
+
+const fn fitting(bytes: usize, size: usize) -> usize {
+    let most = 1 << SLOT_BITS;
+    if size * most <= bytes {
+        most
+    } else if size <= bytes {
+        bytes / size
+    } else {
+        1
+    }
+}
 
 /// A growable set of slots.
 pub(crate) struct Slab<T> {
@@ -42,11 +65,14 @@ pub(crate) struct Slab<T> {
 
 struct Chunk<T> {
     slots: KVec<Option<T>>,
+    /// Bit n: there is a slot n.
+    all: u64,
     /// Bit n: slot n is used.
-    taken: u128,
-    /// Slots are given out in rounds, each at most once a round. Both outlive the memory.
+    taken: u64,
+    /// Slots are given out in rounds, each at most once a round. Bit n: slot n can still come in
+    /// this one. Both outlive the memory.
+    ahead: u64,
     round: u32,
-    cursor: u32,
     next: u32,
     prev: u32,
 }
@@ -55,9 +81,10 @@ impl<T> Chunk<T> {
     fn new() -> Self {
         Chunk {
             slots: KVec::new(),
+            all: 0,
             taken: 0,
+            ahead: u64::MAX,
             round: 0,
-            cursor: 0,
             next: NONE,
             prev: NONE,
         }
@@ -70,30 +97,27 @@ impl<T> Chunk<T> {
             slots.push(None, GFP_KERNEL_ACCOUNT)?;
         }
         self.slots = slots;
+        self.all = u64::MAX >> (u64::BITS - count as u32);
         Ok(())
     }
 
-    /// A bit for each slot that there is.
-    fn all(&self) -> u128 {
-        u128::MAX >> (u128::BITS - self.slots.len() as u32)
-    }
-
     fn is_full(&self) -> bool {
-        self.taken == self.all()
+        self.taken == self.all
     }
 
     /// Gives out the next free slot of the round; there must be a free one.
     fn take(&mut self) -> u32 {
-        let free = self.all() & !self.taken;
-        let mut ahead = free & u128::MAX.checked_shl(self.cursor).unwrap_or(0);
+        let free = self.all & !self.taken;
+        let mut ahead = free & self.ahead;
         if ahead == 0 {
             self.round = self.round.wrapping_add(1);
             ahead = free;
         }
-        let slot = ahead.trailing_zeros();
-        self.cursor = slot + 1;
-        self.taken |= 1 << slot;
-        slot
+        // All bits up to the lowest.
+        let passed = ahead ^ (ahead - 1);
+        self.ahead = !passed;
+        self.taken |= ahead & passed;
+        ahead.trailing_zeros()
     }
 }
 
@@ -130,6 +154,16 @@ impl<T> Slab<T> {
     /// `ENOMEM` without memory or free index; nothing has changed then but, perhaps, the slab's
     /// spare room.
     pub(crate) fn insert(&mut self, value: T, limit: u32) -> Result<u32> {
+        self.insert_with(limit, |_, _| value)
+    }
+
+    /// The same for a value that depends on its index, and on the round in which that is given
+    /// out. No index comes twice in the same round.
+    pub(crate) fn insert_with(
+        &mut self,
+        limit: u32,
+        value: impl FnOnce(u32, u32) -> T,
+    ) -> Result<u32> {
         if self.open == NONE {
             self.grow(limit)?;
         }
@@ -139,12 +173,13 @@ impl<T> Slab<T> {
             self.spare = NONE;
         }
         let slot = chunk.take();
-        chunk.slots[slot as usize] = Some(value);
+        let index = (number << SLOT_BITS) | slot;
+        chunk.slots[slot as usize] = Some(value(index, chunk.round));
         if chunk.is_full() {
             self.close(number);
         }
         self.used += 1;
-        Ok((number << SLOT_BITS) | slot)
+        Ok(index)
     }
 
     /// Empties a slot and returns what was in it; `None` if it was empty or is none.
@@ -156,6 +191,7 @@ impl<T> Slab<T> {
         self.take_out(index)
     }
 
+    #[inline]
     fn take_out(&mut self, index: u32) -> Option<T> {
         let number = index >> SLOT_BITS;
         let chunk = self.chunks.get_mut(chunk_of(index))?;
@@ -189,20 +225,12 @@ impl<T> Slab<T> {
             .as_mut()
     }
 
-    /// The round in which the last slot of a chunk was given out, right after [`Self::insert`]
-    /// that of its slot. No index comes twice in the same round.
-    pub(crate) fn round(&self, index: u32) -> u32 {
-        self.chunks
-            .get(chunk_of(index))
-            .map_or(0, |chunk| chunk.round)
-    }
-
     /// The first used slot at or after `index`, for walks that let go of the slab in between.
     pub(crate) fn next_used(&self, index: u32) -> Option<u32> {
         let mut number = chunk_of(index);
         let mut skip = slot_of(index) as u32;
         while let Some(chunk) = self.chunks.get(number) {
-            let rest = chunk.taken & (u128::MAX << skip);
+            let rest = chunk.taken & (u64::MAX << skip);
             if rest != 0 {
                 return Some(((number as u32) << SLOT_BITS) | rest.trailing_zeros());
             }
@@ -212,6 +240,7 @@ impl<T> Slab<T> {
         None
     }
 
+    #[cold]
     fn grow(&mut self, limit: u32) -> Result {
         let reused = self.bare != NONE;
         let number = if reused {
@@ -225,7 +254,7 @@ impl<T> Slab<T> {
         let count = if number == 0 {
             FIRST_CHUNK_SLOTS
         } else {
-            (CHUNK_BYTES / core::mem::size_of::<Option<T>>()).clamp(1, 1 << SLOT_BITS)
+            chunk_slots(core::mem::size_of::<Option<T>>())
         };
         if reused {
             self.chunks[number as usize].fill(count)?;
@@ -283,6 +312,7 @@ impl<T> Slab<T> {
         self.close(number);
         let chunk = &mut self.chunks[number as usize];
         chunk.slots = KVec::new();
+        chunk.all = 0;
         chunk.next = self.bare;
         self.bare = number;
     }
@@ -290,6 +320,7 @@ impl<T> Slab<T> {
 
 impl<T: Default> Slab<T> {
     /// A slot for something that comes later, if it is `wanted`; else none.
+    #[inline]
     pub(crate) fn room(&mut self, wanted: bool) -> Result<u32> {
         if wanted {
             self.insert(T::default(), NONE)
@@ -386,20 +417,41 @@ mod tests {
     }
 
     #[test]
+    fn chunks_waste_little() {
+        for size in 8..200 {
+            let slots = chunk_slots(size);
+            let taken = CHUNK_BYTES
+                .into_iter()
+                .filter(|bytes| *bytes >= slots * size)
+                .min();
+            let unused = taken.unwrap() - slots * size;
+            assert!(size < 30 || 10 * unused <= taken.unwrap(), "{size}");
+        }
+        assert_eq!(chunk_slots(33), 62);
+    }
+
+    #[test]
     fn no_index_comes_twice_in_a_round() {
         let mut slab = Slab::new();
         let mut seen = std::collections::HashSet::new();
         let mut held = std::collections::VecDeque::new();
+        let mut rounds = 0;
         for n in 0..20_000u64 {
-            let index = slab.insert(n, LIMIT).unwrap();
-            assert!(seen.insert((index, slab.round(index))));
+            let mut round = 0;
+            let value = |_, current| {
+                round = current;
+                n
+            };
+            let index = slab.insert_with(LIMIT, value).unwrap();
+            assert!(seen.insert((index, round)));
+            rounds = rounds.max(round);
             held.push_back(index);
             // Sometimes few are held, so that chunks lose their memory, sometimes many.
             while held.len() > (n as usize * 7) % 500 {
                 slab.remove(held.pop_front().unwrap());
             }
         }
-        assert!(slab.round(0) > 10);
+        assert!(rounds > 10);
     }
 
     #[test]

@@ -173,7 +173,9 @@ impl<O: Owner> LockTable<O> {
     pub(super) fn grantable(&self, resource: u32, candidate: Candidate, turn: Turn) -> bool {
         let resource = &self.resources[resource];
         let flags = candidate.flags;
-        if flags.any(Flags::EXPEDITE) {
+        // Only for a new request is it certain that it asks for NL: whoever adopts a lock that
+        // converts can give it any flags.
+        if flags.any(Flags::EXPEDITE) && candidate.granted.is_none() {
             return true;
         }
         if resource

@@ -18,6 +18,7 @@ use crate::{
         List,
         Through, //
     },
+    slab::NONE,
     terms::{
         Flags,
         Mode,
@@ -55,6 +56,8 @@ pub(super) struct Lock {
     pub(super) client: u32,
     pub(super) ticket: Ticket,
     pub(super) pid: u32,
+    /// When it joined its queue.
+    pub(super) since: u32,
     pub(super) flags: Flags,
     /// The lock's value buffer, in `LockTable::values`; it has one from its first VALBLK on.
     pub(super) value: u32,
@@ -77,15 +80,17 @@ pub(super) struct Lock {
 }
 
 impl Lock {
-    pub(super) fn new(resource: u32, client: u32, ticket: Ticket, value: u32, ask: &Ask) -> Self {
+    /// A lock that is still to be opened with its client.
+    pub(super) fn new(id: LockId, resource: u32, client: u32, value: u32, ask: &Ask) -> Self {
         Lock {
-            id: 0,
+            id,
             queue: Links::NEW,
             owned: Links::NEW,
             resource,
             client,
-            ticket,
+            ticket: NONE,
             pid: ask.pid,
+            since: 0,
             flags: ask.flags,
             value,
             state: State::Loose,
@@ -259,6 +264,15 @@ impl Resource {
         }
         if !still_held {
             self.search_again();
+        }
+    }
+
+    /// What a converting lock asks for is about to become other than when it was queued.
+    pub(super) fn unsettle(&mut self, lock: &mut Lock) {
+        if let Some(contention) = &mut self.contention {
+            contention.irregular += u32::from(!lock.irregular);
+            contention.exhausted = None;
+            lock.irregular = true;
         }
     }
 

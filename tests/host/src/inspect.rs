@@ -81,6 +81,13 @@ pub(crate) fn values<O>(table: &LockTable<O>) -> u32 {
     table.values.len()
 }
 
+/// All locks, and since when they are where they are.
+pub(crate) fn places<O>(table: &LockTable<O>) -> Vec<(LockId, u32)> {
+    let locks = used(&table.locks).into_iter();
+    let locks = locks.map(|lock| &table.locks[lock]);
+    locks.map(|lock| (lock.id, lock.since)).collect()
+}
+
 /// Whether there is a resource of that name.
 pub(crate) fn knows<O>(table: &LockTable<O>, hash: u32, name: &[u8]) -> bool {
     table.resources.find(hash, name).is_some()
@@ -172,10 +179,15 @@ pub(crate) fn check<O: Owner>(table: &LockTable<O>, hash: impl Fn(&[u8]) -> u32)
 fn check_owners<O: Owner>(table: &LockTable<O>) {
     let mut count = 0;
     for index in used(&table.clients) {
+        let mut holdings = Holdings::default();
         for lock in owned(table, &table.clients[index].owned) {
             assert_eq!(table.locks[lock].client, index);
-            count += 1;
+            holdings.all += 1;
+            holdings.converting += u32::from(table.locks[lock].state == State::Converting);
+            holdings.waiting += u32::from(table.locks[lock].state == State::Waiting);
         }
+        assert_eq!(table.holdings(index), holdings);
+        count += holdings.all;
     }
     let mut youngest = None;
     for lock in owned(table, &table.orphans) {

@@ -30,6 +30,8 @@ mod reader;
 #[cfg(test)]
 mod rules;
 #[cfg(test)]
+mod surveyor;
+#[cfg(test)]
 mod twin;
 #[cfg(test)]
 mod view;

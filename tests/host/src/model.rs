@@ -272,8 +272,7 @@ impl Model {
         let mut orphans = self.owned_by(None);
         orphans.retain(|lock| {
             let entry = &self.locks[*lock];
-            // Unlike fs/dlm, an orphan that somebody converts is none to adopt.
-            entry.queue == Queue::Granted && self.resources[entry.resource].name == name
+            self.resources[entry.resource].name == name
         });
         let fitting = |lock: &&usize| self.locks[**lock].granted == mode;
         let Some(lock) = orphans.iter().find(fitting).copied() else {
@@ -283,7 +282,10 @@ impl Model {
             self.saw("orphan in another mode");
             return Err(EAGAIN);
         };
-        self.saw("adopted");
+        self.saw(match self.locks[lock].queue {
+            Queue::Granted => "adopted",
+            _ => "adopted while converting",
+        });
         self.moves += 1;
         let entry = &mut self.locks[lock];
         entry.client = Some(client);
@@ -452,7 +454,8 @@ impl Model {
         } = self.locks[lock];
         let resource = &self.resources[resource];
         let conversion = granted.is_some();
-        if flags.any(Flags::EXPEDITE) {
+        // Unlike fs/dlm, which grants an adopted conversion anything for this flag.
+        if flags.any(Flags::EXPEDITE) && granted.is_none() {
             return true;
         }
         if self.queue_conflict(&resource.granted, lock)

@@ -91,13 +91,6 @@ impl Desk {
         self.readers.entry(client).or_default()
     }
 
-    /// What was opened is a lock that was granted before.
-    pub(crate) fn adopted(&mut self, ticket: Ticket) {
-        if let Some(open) = self.open.get_mut(&ticket) {
-            open.pending = None;
-        }
-    }
-
     fn issue(&mut self, open: Open) -> Ticket {
         self.next += 1;
         self.open.insert(self.next, open);
@@ -126,19 +119,33 @@ pub(crate) struct Client {
     pub(crate) desk: Rc<RefCell<Desk>>,
 }
 
+impl Client {
+    fn record(&self, user: u32, completion: &Completion<'_>) -> Record {
+        Record::Completion {
+            client: self.number,
+            lock: completion.id,
+            user,
+            status: completion.status.number(),
+            flags: completion.flags.0,
+            value: completion.value.copied(),
+            last: completion.last,
+        }
+    }
+}
+
 impl Owner for Client {
     type Change = u32;
 
-    fn open(&self, user: &u32, value: bool) -> Result<Ticket> {
+    fn open(&self, user: &u32, occasion: Occasion, value: bool) -> Result<Ticket> {
         KBox::new((), GFP_KERNEL)?;
         let mut desk = self.desk.borrow_mut();
         let ticket = desk
             .reader(self.number)
-            .open(&change_of(*user, false), value)?;
+            .open(&change_of(*user, false), occasion, value)?;
         Ok(desk.issue(Open {
             client: self.number,
             user: *user,
-            pending: Some(true),
+            pending: (occasion != Occasion::Aside).then_some(true),
             told: None,
             room: value,
             ticket,
@@ -183,13 +190,54 @@ impl Owner for Client {
         }
     }
 
+    fn answer(&self, user: &u32, completion: Completion<'_>) -> Result<Ticket> {
+        KBox::new((), GFP_KERNEL)?;
+        let mut desk = self.desk.borrow_mut();
+        let record = self.record(*user, &completion);
+        let change = change_of(*user, false);
+        let ticket = desk.reader(self.number).answer(&change, completion)?;
+        desk.records.push(record);
+        Ok(desk.issue(Open {
+            client: self.number,
+            user: *user,
+            pending: None,
+            told: None,
+            room: false,
+            ticket,
+        }))
+    }
+
+    fn conclude(&self, ticket: Ticket, user: &u32, completion: Completion<'_>) -> Result<Ticket> {
+        KBox::new((), GFP_KERNEL)?;
+        let mut desk = self.desk.borrow_mut();
+        let Some(inner) = desk.entry(ticket, self.number).map(|entry| entry.ticket) else {
+            return Ok(ticket);
+        };
+        let (record, last) = (self.record(*user, &completion), completion.last);
+        let change = change_of(*user, true);
+        let inner = desk
+            .reader(self.number)
+            .conclude(inner, &change, completion)?;
+        desk.records.push(record);
+        if let Some(entry) = desk.entry(ticket, self.number) {
+            entry.ticket = inner;
+            entry.user = *user;
+            entry.pending = None;
+            entry.told = None;
+        }
+        if last {
+            desk.open.remove(&ticket);
+        }
+        Ok(ticket)
+    }
+
     fn complete(&self, ticket: Ticket, completion: Completion<'_>) {
         let mut desk = self.desk.borrow_mut();
         let Some(entry) = desk.entry(ticket, self.number) else {
             return;
         };
         let awaited = entry.pending.take().is_some();
-        let fits = entry.room || completion.value.is_none();
+        let fits = completion.value.is_none() || entry.room;
         entry.told = None;
         let (user, inner) = (entry.user, entry.ticket);
         desk.expect(awaited, "a completion of nothing");
@@ -197,15 +245,7 @@ impl Owner for Client {
         if completion.last {
             desk.open.remove(&ticket);
         }
-        desk.records.push(Record::Completion {
-            client: self.number,
-            lock: completion.id,
-            user,
-            status: completion.status.number(),
-            flags: completion.flags.0,
-            value: completion.value.copied(),
-            last: completion.last,
-        });
+        desk.records.push(self.record(user, &completion));
         desk.reader(self.number).complete(inner, completion);
     }
 
@@ -240,5 +280,11 @@ impl Owner for Client {
             user,
         });
         desk.reader(self.number).close(inner);
+    }
+
+    fn transaction(&self, ticket: Ticket) -> u64 {
+        let mut desk = self.desk.borrow_mut();
+        desk.entry(ticket, self.number)
+            .map_or(0, |entry| entry.user.into())
     }
 }

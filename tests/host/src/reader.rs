@@ -64,6 +64,14 @@ pub(crate) struct Reader {
     locks: u32,
 }
 
+fn news_of(completion: &Completion<'_>) -> News {
+    News::Completion {
+        status: completion.status,
+        flags: completion.flags,
+        value: completion.value.copied(),
+    }
+}
+
 impl Default for Reader {
     fn default() -> Self {
         Reader {
@@ -79,20 +87,30 @@ impl Default for Reader {
 impl Reader {
     // What locks have to tell.
 
-    pub(crate) fn open(&mut self, change: &Change, value: bool) -> Result<Ticket> {
+    pub(crate) fn open(
+        &mut self,
+        change: &Change,
+        occasion: Occasion,
+        value: bool,
+    ) -> Result<Ticket> {
         let before = self.records.used();
-        let ticket = self.records.open(change, value).inspect_err(|_| {
+        let opened = self.records.open(change, occasion, value);
+        let ticket = opened.inspect_err(|_| {
             assert_eq!(self.records.used(), before);
         })?;
+        let pending = occasion == Occasion::Operation { waits: true };
+        self.live(ticket, change, pending);
+        Ok(ticket)
+    }
+
+    fn live(&mut self, ticket: Ticket, change: &Change, pending: bool) {
         self.locks += 1;
         let life = Life {
             number: self.locks,
             user: change.apply(User::default()),
-            // Nobody can tell before the first completion, and an adopted lock has none.
-            pending: false,
+            pending,
         };
         assert!(self.lives.insert(ticket, life).is_none());
-        Ok(ticket)
     }
 
     pub(crate) fn change(
@@ -107,6 +125,11 @@ impl Reader {
         let current = changed.inspect_err(|_| {
             assert_eq!(self.records.used(), before);
         })?;
+        self.renew(ticket, current, change, occasion);
+        Ok(current)
+    }
+
+    fn renew(&mut self, ticket: Ticket, current: Ticket, change: &Change, occasion: Occasion) {
         let mut life = self.lives.remove(&ticket).unwrap();
         life.user = change.apply(life.user);
         for note in self.notes().filter(|note| note.lock == life.number) {
@@ -117,21 +140,57 @@ impl Reader {
         }
         life.pending |= occasion != Occasion::Aside;
         assert!(self.lives.insert(current, life).is_none());
-        Ok(current)
     }
 
-    pub(crate) fn complete(&mut self, ticket: Ticket, completion: Completion<'_>) {
-        let news = News::Completion {
-            status: completion.status,
-            flags: completion.flags,
-            value: completion.value.copied(),
-        };
-        self.note(ticket, completion.id, news);
-        if completion.last {
+    fn end(&mut self, ticket: Ticket, last: bool) {
+        if last {
             self.lives.remove(&ticket);
         } else if let Some(life) = self.lives.get_mut(&ticket) {
             life.pending = false;
         }
+    }
+
+    /// Opens and completes in one; it must come to the same.
+    pub(crate) fn answer(&mut self, change: &Change, completion: Completion<'_>) -> Result<Ticket> {
+        let before = self.records.used();
+        let news = news_of(&completion);
+        let (id, last) = (completion.id, completion.last);
+        let answered = self.records.answer(change, completion);
+        let ticket = answered.inspect_err(|_| assert_eq!(self.records.used(), before))?;
+        self.live(ticket, change, false);
+        self.note(ticket, id, news);
+        if last {
+            self.lives.remove(&ticket);
+        }
+        Ok(ticket)
+    }
+
+    /// Changes and completes in one; it must come to the same.
+    pub(crate) fn conclude(
+        &mut self,
+        ticket: Ticket,
+        change: &Change,
+        completion: Completion<'_>,
+    ) -> Result<Ticket> {
+        let before = self.records.used();
+        let news = news_of(&completion);
+        let (id, last) = (completion.id, completion.last);
+        let concluded = self.records.conclude(ticket, change, completion);
+        let current = concluded.inspect_err(|_| assert_eq!(self.records.used(), before))?;
+        self.renew(
+            ticket,
+            current,
+            change,
+            Occasion::Operation { waits: false },
+        );
+        self.note(current, id, news);
+        self.end(current, last);
+        Ok(current)
+    }
+
+    pub(crate) fn complete(&mut self, ticket: Ticket, completion: Completion<'_>) {
+        self.note(ticket, completion.id, news_of(&completion));
+        self.end(ticket, completion.last);
         self.records.complete(ticket, completion);
     }
 
@@ -253,13 +312,23 @@ mod tests {
     /// What a step does to the lock that it picks; where the protocol does not allow it, nothing.
     #[derive(Clone, Copy, Debug)]
     enum Step {
-        Open,
+        /// A request, or a lock that comes from somebody else: converting, or at rest.
+        Open(Occasion),
         /// A conversion: not while something is pending.
         Convert {
             waits: bool,
         },
         /// An unlock or a cancel.
         Interrupt,
+        /// A request that ends at once, and a further operation that does.
+        Answer {
+            last: bool,
+            value: bool,
+        },
+        Conclude {
+            last: bool,
+            value: bool,
+        },
         Aside,
         Complete {
             last: bool,
@@ -286,9 +355,18 @@ mod tests {
     fn act() -> impl Strategy<Value = Act> {
         let flag = any::<bool>;
         let step = prop_oneof![
-            2 => Just(Step::Open),
+            2 => select(vec![
+                Occasion::Operation { waits: false },
+                Occasion::Operation { waits: true },
+                Occasion::Aside,
+            ])
+            .prop_map(Step::Open),
             5 => flag().prop_map(|waits| Step::Convert { waits }),
             2 => Just(Step::Interrupt),
+            2 => (proptest::bool::weighted(0.15), flag())
+                .prop_map(|(last, value)| Step::Answer { last, value }),
+            4 => (proptest::bool::weighted(0.15), flag())
+                .prop_map(|(last, value)| Step::Conclude { last, value }),
             2 => Just(Step::Aside),
             9 => (proptest::bool::weighted(0.15), flag())
                 .prop_map(|(last, value)| Step::Complete { last, value }),
@@ -320,6 +398,25 @@ mod tests {
         pending: Option<bool>,
         told: Option<Mode>,
         room: bool,
+    }
+
+    fn completion<'a>(
+        id: LockId,
+        act: &Act,
+        last: bool,
+        value: Option<&'a [u8; VALUE_LEN]>,
+    ) -> Completion<'a> {
+        Completion {
+            id,
+            status: if last {
+                Status::Unlocked
+            } else {
+                Status::Granted
+            },
+            flags: StatusFlags(act.pick as u8),
+            value,
+            last,
+        }
     }
 
     #[derive(Default)]
@@ -373,19 +470,37 @@ mod tests {
                 }
                 Step::Told if being_read > 0 => self.reader.told(act.pick % being_read),
                 Step::Untold if being_read > 0 => self.reader.untold(act.pick % being_read),
-                Step::Open if self.stages.len() < 12 => {
+                Step::Open(occasion) if self.stages.len() < 12 => {
                     let change = self.change_of(act);
                     fail_after(act.memory);
-                    let opened = self.reader.open(&change, act.value);
+                    let opened = self.reader.open(&change, occasion, act.value);
                     fail_after(None);
                     self.stages.extend(opened.map(|ticket| Stage {
                         ticket,
                         id: 1 + self.steps as u32,
-                        granted: false,
-                        pending: Some(true),
+                        granted: occasion != Occasion::Operation { waits: false },
+                        pending: (occasion != Occasion::Aside).then_some(true),
                         told: None,
                         room: act.value,
                     }));
+                }
+                Step::Answer { last, value } if self.stages.len() < 12 => {
+                    let change = self.change_of(act);
+                    let id = 1 + self.steps as u32;
+                    let block = value.then_some([self.steps as u8; VALUE_LEN]);
+                    fail_after(act.memory);
+                    let completion = completion(id, act, last, block.as_ref());
+                    let answered = self.reader.answer(&change, completion);
+                    fail_after(None);
+                    self.stages
+                        .extend(answered.ok().filter(|_| !last).map(|ticket| Stage {
+                            ticket,
+                            id,
+                            granted: true,
+                            pending: None,
+                            told: None,
+                            room: value,
+                        }));
                 }
                 _ => {}
             }
@@ -406,19 +521,30 @@ mod tests {
                     let value = act.value || stage.pending.is_some() && stage.room;
                     self.change(act, which, Occasion::Aside, value);
                 }
+                (Step::Conclude { last, value }, None | Some(true)) => {
+                    let stage = &self.stages[which];
+                    let block = value.then_some([self.steps as u8; VALUE_LEN]);
+                    let completion = completion(stage.id, act, last, block.as_ref());
+                    let (ticket, change) = (stage.ticket, self.change_of(act));
+                    fail_after(act.memory);
+                    let result = self.reader.conclude(ticket, &change, completion);
+                    fail_after(None);
+                    let Ok(ticket) = result else {
+                        return;
+                    };
+                    let stage = &mut self.stages[which];
+                    stage.ticket = ticket;
+                    stage.pending = None;
+                    stage.granted = true;
+                    stage.told = None;
+                    if last {
+                        self.stages.swap_remove(which);
+                    }
+                }
                 (Step::Complete { last, value }, Some(_)) => {
                     let block = [self.steps as u8; VALUE_LEN];
-                    let completion = Completion {
-                        id: stage.id,
-                        status: if last {
-                            Status::Unlocked
-                        } else {
-                            Status::Granted
-                        },
-                        flags: StatusFlags(act.pick as u8),
-                        value: (value && stage.room).then_some(&block),
-                        last,
-                    };
+                    let block = (value && stage.room).then_some(&block);
+                    let completion = completion(stage.id, act, last, block);
                     stage.pending = None;
                     stage.granted = true;
                     stage.told = None;

@@ -20,6 +20,7 @@ use crate::{
         Client,
         Desk, //
     },
+    surveyor::Surveyor,
     terms::{
         Flags,
         Mode,
@@ -166,6 +167,7 @@ pub(crate) struct Twin {
     pub(crate) trace: Vec<Op>,
     /// Operations so far; each has its own user arguments.
     steps: u32,
+    surveyor: Surveyor,
     /// Let every operation run out of memory in every way first.
     starving: bool,
     /// How often memory ran out.
@@ -184,6 +186,7 @@ impl Twin {
             tags: Vec::new(),
             trace: Vec::new(),
             steps: 0,
+            surveyor: Surveyor::new(),
             starving,
             failures: 0,
         };
@@ -197,6 +200,7 @@ impl Twin {
     /// Does one operation on both, and panics where they differ.
     pub(crate) fn apply(&mut self, op: &Op) {
         self.steps += 1;
+        self.table.set_time(self.steps);
         let id = self.pick(op.lock);
         let lock = match self.numbers.get(&id) {
             Some(number) => Pick::Of(self.tags[*number]),
@@ -205,11 +209,7 @@ impl Twin {
         self.trace.push(Op { lock, ..*op });
         let result = self.apply_to_table(op, id);
         let expected = self.apply_to_model(op, id);
-        if let (Kind::Adopt, Ok(Some(id))) = (op.kind, result) {
-            let state = inspect::state_of(&self.table, id);
-            let ticket = state.and_then(|(_, ticket)| ticket).unwrap();
-            self.desk.borrow_mut().adopted(ticket);
-        } else if let (Ok(Some(id)), Ok(Some(number))) = (result, expected) {
+        if let (Kind::Request, Ok(Some(id)), Ok(Some(number))) = (op.kind, result, expected) {
             self.numbers.insert(id, number);
             self.ids.push(id);
             self.tags.push(op.tag);
@@ -217,6 +217,8 @@ impl Twin {
         let result = result.map(|id| id.map(|id| self.numbers[&id]));
         assert_eq!(result, expected, "results of {op:?}");
         self.compare();
+        self.surveyor
+            .walk(&mut self.table, op.value % 8, self.steps);
         let mut desk = self.desk.borrow_mut();
         desk.reader(op.client).read_some(op.value);
     }

@@ -35,8 +35,16 @@ struct Nobody;
 impl Owner for Nobody {
     type Change = ();
 
-    fn open(&self, _: &(), _: bool) -> Result<Ticket> {
+    fn open(&self, _: &(), _: Occasion, _: bool) -> Result<Ticket> {
         Ok(0)
+    }
+
+    fn answer(&self, _: &(), _: Completion<'_>) -> Result<Ticket> {
+        Ok(0)
+    }
+
+    fn conclude(&self, ticket: Ticket, _: &(), _: Completion<'_>) -> Result<Ticket> {
+        Ok(ticket)
     }
 
     fn change(&self, ticket: Ticket, _: &(), _: Occasion, _: bool) -> Result<Ticket> {
@@ -48,6 +56,10 @@ impl Owner for Nobody {
     fn block(&self, _: Ticket, _: LockId, _: Mode) {}
 
     fn close(&self, _: Ticket) {}
+
+    fn transaction(&self, _: Ticket) -> u64 {
+        0
+    }
 }
 
 struct Crowd {

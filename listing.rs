@@ -1,0 +1,260 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What people can see: the files in debugfs that tell what a lockspace holds, and what is told
+//! about an open file.
+//!
+//! There are four files for each lockspace, in the formats of `fs/dlm/debug_fs.c`, so that `dlm_tool
+//! lockdump` and `lockdebug` read them. What only a cluster has is 0, which is what fs/dlm shows
+//! on a single node too. No resource is kept without locks and nobody waits for other nodes, so
+//! two of the tables are empty.
+
+use crate::{
+    kernel_edge::{
+        microseconds_since,
+        nanoseconds_at,
+        write_bytes,
+        Listing, //
+    },
+    lock_table::{
+        LockSight,
+        ResourceSight,
+        Sight,
+        State, //
+    },
+    lockspace::{
+        Lockspace,
+        OpenFile,
+        Survey, //
+    },
+    terms::{
+        Mode,
+        VALUE_LEN, //
+    },
+};
+use kernel::{
+    prelude::*,
+    seq_file::{
+        seq_print,
+        SeqFile, //
+    },
+    sync::Arc, //
+};
+
+/// Which of the files it is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// All locks, for `lockdump`.
+    Locks,
+    /// All resources, each with its locks, for `lockdebug`.
+    All,
+    /// Resources without locks.
+    Toss,
+    /// Locks that wait for another node.
+    Waiters,
+}
+
+impl Kind {
+    pub(crate) const ALL: [Kind; 4] = [Kind::Locks, Kind::All, Kind::Toss, Kind::Waiters];
+
+    /// What follows the lockspace's name in the name of the file.
+    pub(crate) fn suffix(self) -> &'static [u8] {
+        match self {
+            Kind::Locks => b"_locks",
+            Kind::All => b"_all",
+            Kind::Toss => b"_toss",
+            Kind::Waiters => b"_waiters",
+        }
+    }
+
+    /// The first line, unless there is no other.
+    fn heading(self) -> &'static [u8] {
+        match self {
+            Kind::Locks => {
+                b"id nodeid remid pid xid exflags flags sts grmode rqmode time_ms r_nodeid r_len \
+                  r_name\n"
+            }
+            Kind::All => {
+                b"rsb ptr nodeid first_lkid flags !root_list_empty !recover_list_empty \
+                  recover_locks_count len\n"
+            }
+            Kind::Toss | Kind::Waiters => b"",
+        }
+    }
+}
+
+/// What a file lists.
+pub(crate) struct Subject {
+    pub(crate) lockspace: Arc<Lockspace>,
+    pub(crate) kind: Kind,
+}
+
+/// One reading of a file.
+pub(crate) struct Table {
+    kind: Kind,
+    /// The heading has not been passed yet.
+    at_heading: bool,
+    survey: Survey,
+}
+
+impl Listing for Table {
+    type Source = Subject;
+
+    fn open(subject: &Subject) -> Result<Self> {
+        Ok(Table {
+            kind: subject.kind,
+            at_heading: true,
+            survey: Survey::new(subject.lockspace.clone()),
+        })
+    }
+
+    fn rewind(&mut self) {
+        self.at_heading = true;
+        self.survey.rewind();
+    }
+
+    fn more(&mut self) -> Result<bool> {
+        match self.kind {
+            Kind::Locks | Kind::All => self.survey.more(),
+            Kind::Toss | Kind::Waiters => Ok(false),
+        }
+    }
+
+    fn show(&mut self, out: &SeqFile) {
+        if self.at_heading {
+            write_bytes(out, self.kind.heading());
+            return;
+        }
+        let (kind, shard) = (self.kind, self.survey.shard());
+        self.survey.see(|sight| match (kind, sight) {
+            (Kind::Locks, Sight::Lock(lock)) => list_lock(out, &lock),
+            (Kind::All, Sight::Lock(lock)) => detail_lock(out, &lock),
+            (Kind::All, Sight::Resource(resource)) => detail_resource(out, shard, &resource),
+            _ => {}
+        });
+    }
+
+    fn pass(&mut self) {
+        if self.at_heading {
+            self.at_heading = false;
+        } else {
+            self.survey.move_on();
+        }
+    }
+}
+
+/// `DLM_LKSTS_*`.
+fn state_number(state: State) -> u32 {
+    match state {
+        State::Loose => 0,
+        State::Waiting => 1,
+        State::Granted => 2,
+        State::Converting => 3,
+    }
+}
+
+/// `DLM_LOCK_*`, of which -1 is none.
+fn mode_number(mode: Option<Mode>) -> i32 {
+    mode.map_or(-1, |mode| mode as i32)
+}
+
+/// What both tables begin a lock with.
+fn begin_lock(out: &SeqFile, lock: &LockSight<'_>) {
+    seq_print!(
+        out,
+        "{:x} 0 0 {} {} {:x} 0 {} {} {}",
+        lock.id,
+        lock.pid,
+        lock.transaction,
+        lock.flags.0,
+        state_number(lock.state),
+        mode_number(lock.granted),
+        mode_number(lock.requested),
+    );
+}
+
+fn list_lock(out: &SeqFile, lock: &LockSight<'_>) {
+    begin_lock(out, lock);
+    let time = microseconds_since(lock.since);
+    seq_print!(out, " {time} 0 {} \"", lock.name.len());
+    write_line_safe(out, lock.name);
+    write_bytes(out, b"\"\n");
+}
+
+fn detail_lock(out: &SeqFile, lock: &LockSight<'_>) {
+    write_bytes(out, b"lkb ");
+    begin_lock(out, lock);
+    let since = nanoseconds_at(lock.since);
+    seq_print!(out, " {} 0 0 0 {since} 0\n", mode_number(lock.blocked));
+}
+
+/// The number of the resource stands where fs/dlm shows an address. Value blocks have no sequence
+/// numbers.
+fn detail_resource(out: &SeqFile, shard: u32, resource: &ResourceSight<'_>) {
+    const VALUE_INVALID: u32 = 1 << 1;
+    const HASHED: u32 = 1 << 9;
+    let number = (u64::from(shard) << 32) + u64::from(resource.number) + 1;
+    let flags = if resource.value_invalid {
+        HASHED | VALUE_INVALID
+    } else {
+        HASHED
+    };
+    let length = resource.name.len();
+    seq_print!(out, "rsb {number:016x} 0 0 {flags:x} 0 0 0 {length} ");
+    let printable = |byte: &u8| matches!(byte, b' '..=b'~');
+    if resource.name.iter().all(printable) {
+        write_bytes(out, b"str ");
+        write_bytes(out, resource.name);
+    } else {
+        write_bytes(out, b"hex");
+        write_hex(out, resource.name);
+    }
+    if let Some(value) = resource.value {
+        seq_print!(out, "\nlvb 0 {VALUE_LEN}");
+        write_hex(out, value);
+    }
+    write_bytes(out, b"\n");
+}
+
+fn write_hex(out: &SeqFile, bytes: &[u8]) {
+    for byte in bytes {
+        seq_print!(out, " {byte:02x}");
+    }
+}
+
+/// Writes a name of as many characters as it has: a dot stands for each that would break the line.
+fn write_line_safe(out: &SeqFile, name: &[u8]) {
+    let odd = |byte: &u8| byte.is_ascii_control() || *byte == b'"';
+    write_replacing(out, name, odd, |_| write_bytes(out, b"."));
+}
+
+/// What is told about an open file in `/proc/PID/fdinfo`, of its own locks only. In the name, what
+/// is not printable is `\` and three octal digits.
+pub(crate) fn describe(out: &SeqFile, file: &OpenFile) {
+    let holdings = file.holdings();
+    let odd = |byte: &u8| !matches!(byte, b' '..=b'~') || *byte == b'\\';
+    write_bytes(out, b"lockspace:\t");
+    write_replacing(out, file.name(), odd, |byte| {
+        seq_print!(out, "\\{byte:03o}")
+    });
+    seq_print!(
+        out,
+        "\ngranted:\t{}\nwaiting:\t{}\nconverting:\t{}\nrecords:\t{}\n",
+        holdings.granted(),
+        holdings.waiting,
+        holdings.converting,
+        file.queue().len(),
+    );
+}
+
+/// Writes bytes as they are, but lets `replace` write the `odd` ones.
+fn write_replacing(out: &SeqFile, bytes: &[u8], odd: impl Fn(&u8) -> bool, replace: impl Fn(u8)) {
+    for part in bytes.split_inclusive(&odd) {
+        match part {
+            [plain @ .., last] if odd(last) => {
+                write_bytes(out, plain);
+                replace(*last);
+            }
+            plain => write_bytes(out, plain),
+        }
+    }
+}

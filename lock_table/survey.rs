@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Looking over a whole table, one item at a time, while it changes in between.
+//!
+//! A surveyor is known to the table, which moves it on when what it stands at goes away. So a
+//! survey never holds anything up for longer than an item takes, needs no memory however large the
+//! table, and sees each lock that stays where it is exactly once.
+
+use super::{
+    resource::{
+        ByQueue,
+        Last,
+        State, //
+    },
+    LockId,
+    LockTable,
+    Owner, //
+};
+use crate::{
+    list::List,
+    slab::NONE,
+    terms::{
+        Flags,
+        Mode,
+        Value, //
+    },
+};
+use kernel::prelude::*;
+
+/// Where a surveyor stands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stand {
+    /// Before the first resource whose number is not below this one.
+    Before(u32),
+    /// At a resource; its locks come next.
+    Resource(u32),
+    /// At a lock that is on one of its resource's queues.
+    Lock(u32),
+}
+
+/// What a surveyor sees.
+pub(crate) enum Sight<'a> {
+    Resource(ResourceSight<'a>),
+    Lock(LockSight<'a>),
+}
+
+/// A resource; its locks follow: granted, converting, waiting.
+pub(crate) struct ResourceSight<'a> {
+    /// Which it is, among those of the same table at the same time.
+    pub(crate) number: u32,
+    pub(crate) name: &'a [u8],
+    /// The value block, if it has been written.
+    pub(crate) value: Option<&'a Value>,
+    pub(crate) value_invalid: bool,
+}
+
+/// A lock.
+pub(crate) struct LockSight<'a> {
+    pub(crate) id: LockId,
+    /// The name of its resource.
+    pub(crate) name: &'a [u8],
+    /// The thread that asked for it.
+    pub(crate) pid: u32,
+    /// What the requester gave as transaction; 0 for an orphan.
+    pub(crate) transaction: u64,
+    pub(crate) flags: Flags,
+    pub(crate) state: State,
+    pub(crate) granted: Option<Mode>,
+    /// What it waits for.
+    pub(crate) requested: Option<Mode>,
+    /// The mode that its owner was last told to be in the way of.
+    pub(crate) blocked: Option<Mode>,
+    /// When it joined its queue, in the caller's measure of time.
+    pub(crate) since: u32,
+}
+
+impl<O: Owner> LockTable<O> {
+    /// Lets somebody look the table over, from its beginning.
+    pub(crate) fn add_surveyor(&mut self) -> Result<u32> {
+        self.surveyors.insert(Stand::Before(0), NONE)
+    }
+
+    pub(crate) fn remove_surveyor(&mut self, surveyor: u32) {
+        self.surveyors.remove(surveyor);
+    }
+
+    /// What the surveyor stands at; `None` at the end of the table.
+    pub(crate) fn survey(&mut self, surveyor: u32) -> Option<Sight<'_>> {
+        let stand = self.surveyors.get_mut(surveyor)?;
+        if let Stand::Before(number) = *stand {
+            *stand = Stand::Resource(self.resources.next_used(number)?);
+        }
+        match *stand {
+            Stand::Before(_) => None,
+            Stand::Resource(resource) => Some(Sight::Resource(self.see_resource(resource))),
+            Stand::Lock(lock) => Some(Sight::Lock(self.see_lock(lock))),
+        }
+    }
+
+    /// Moves the surveyor on to the next item.
+    pub(crate) fn move_on(&mut self, surveyor: u32) {
+        let Some(stand) = self.surveyors.get(surveyor).copied() else {
+            return;
+        };
+        let next = self.after(stand);
+        if let Some(stand) = self.surveyors.get_mut(surveyor) {
+            *stand = next;
+        }
+    }
+
+    /// Moves on whoever stands at what is about to leave its place.
+    #[inline]
+    pub(super) fn step_aside(&mut self, leaving: Stand) {
+        if !self.surveyors.is_empty() {
+            self.pass_by(leaving);
+        }
+    }
+
+    #[cold]
+    fn pass_by(&mut self, leaving: Stand) {
+        let mut at = 0;
+        while let Some(surveyor) = self.surveyors.next_used(at) {
+            if self.surveyors[surveyor] == leaving {
+                self.move_on(surveyor);
+            }
+            at = surveyor + 1;
+        }
+    }
+
+    fn after(&self, stand: Stand) -> Stand {
+        match stand {
+            Stand::Before(_) => stand,
+            Stand::Resource(resource) => self.queue_from(resource, State::Granted),
+            Stand::Lock(lock) => match List::<ByQueue>::next(&self.locks, lock) {
+                Some(next) => Stand::Lock(next),
+                None => self.after_queue(self.locks[lock].resource, self.locks[lock].state),
+            },
+        }
+    }
+
+    /// The first lock on this queue of a resource or those after it.
+    fn queue_from(&self, resource: u32, state: State) -> Stand {
+        match self.first(resource, state) {
+            Some(lock) => Stand::Lock(lock),
+            None => self.after_queue(resource, state),
+        }
+    }
+
+    fn after_queue(&self, resource: u32, state: State) -> Stand {
+        match state {
+            State::Granted => self.queue_from(resource, State::Converting),
+            State::Converting => self.queue_from(resource, State::Waiting),
+            State::Waiting | State::Loose => Stand::Before(resource + 1),
+        }
+    }
+
+    fn see_resource(&self, number: u32) -> ResourceSight<'_> {
+        let resource = &self.resources[number];
+        ResourceSight {
+            number,
+            name: resource.name.bytes(),
+            value: self
+                .values
+                .get(resource.value)
+                .filter(|_| resource.value_written),
+            value_invalid: resource.value_invalid,
+        }
+    }
+
+    fn see_lock(&self, lock: u32) -> LockSight<'_> {
+        let lock = &self.locks[lock];
+        let client = self.clients.get(lock.client);
+        LockSight {
+            id: lock.id,
+            name: self.resources[lock.resource].name.bytes(),
+            pid: lock.pid,
+            transaction: client.map_or(0, |client| client.owner.transaction(lock.ticket)),
+            flags: lock.flags,
+            state: lock.state,
+            granted: lock.granted,
+            requested: (lock.state != State::Granted).then_some(lock.requested),
+            blocked: match lock.last {
+                Last::Blocking(mode) => Some(mode),
+                Last::Nothing | Last::Completion => None,
+            },
+            since: lock.since,
+        }
+    }
+}
