@@ -5,7 +5,7 @@
 #include <sys/mman.h>
 #include "bench.h"
 
-enum { TIMES = 3000, WARM_UP = 200, MAX_PROCESSES = 2 };
+enum { TIMES = 1000, WARM_UP = 100, MAX_PROCESSES = 2 };
 
 /* The starting line, shared by all. */
 struct start {

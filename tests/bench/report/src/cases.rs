@@ -10,6 +10,7 @@ use std::{fs, path::Path};
 #[serde(deny_unknown_fields)]
 pub(crate) struct Cases {
     pub(crate) rounds: u32,
+    pub(crate) timed_rounds: u32,
     pub(crate) case: Vec<Case>,
 }
 

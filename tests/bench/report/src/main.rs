@@ -65,7 +65,8 @@ fn main() -> Result<ExitCode> {
             check_names(&cases, &only)?;
             let wanted = |case: &&Case| only.is_empty() || only.contains(&case.name);
             for case in cases.case.iter().filter(wanted).filter(|case| case.timed == timed) {
-                plan(case, cases.rounds, module, quick);
+                let rounds = if timed { cases.timed_rounds } else { cases.rounds };
+                plan(case, rounds, module, quick);
             }
             Ok(ExitCode::SUCCESS)
         }
