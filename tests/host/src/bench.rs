@@ -173,15 +173,18 @@ impl File<'_> {
         let bits = self.lockspace.shard_bits;
         let number = name.hash & ((1 << bits) - 1);
         let client = self.clients[number as usize];
-        self.lockspace.with_shard(number, |table| {
-            let hash = name.hash >> bits;
-            table.request(client, hash, &name.bytes, &ask(mode), &CHANGE)
-        })
-        .unwrap()
+        self.lockspace
+            .with_shard(number, |table| {
+                let hash = name.hash >> bits;
+                table.request(client, hash, &name.bytes, &ask(mode), &CHANGE)
+            })
+            .unwrap()
     }
 
     pub fn convert(&self, id: LockId, mode: Mode) {
-        self.with_lock(id, |table| table.convert(id, &ask(mode), &[0; VALUE_LEN], &CHANGE));
+        self.with_lock(id, |table| {
+            table.convert(id, &ask(mode), &[0; VALUE_LEN], &CHANGE)
+        });
     }
 
     pub fn unlock(&self, id: LockId) {
@@ -190,7 +193,9 @@ impl File<'_> {
             lksb: 3,
         };
         let flags = Flags::default();
-        self.with_lock(id, |table| table.unlock(id, flags, &[0; VALUE_LEN], &change));
+        self.with_lock(id, |table| {
+            table.unlock(id, flags, &[0; VALUE_LEN], &change)
+        });
     }
 
     fn with_lock(&self, id: LockId, f: impl FnOnce(&mut LockTable<Arc<Queue>>) -> Result) {
@@ -202,7 +207,9 @@ impl File<'_> {
     pub fn hear(&self) -> Option<usize> {
         let width = Width::Bits64;
         let room = 104;
-        let taken = self.queue.records(|records| records.take(room, width).unwrap())?;
+        let taken = self
+            .queue
+            .records(|records| records.take(room, width).unwrap())?;
         let length = taken.record.encode(width).bytes().len();
         self.queue.records(|records| records.told(taken));
         Some(length)
