@@ -5,10 +5,10 @@
 # the kernel's own build reads Kbuild, not this file.
 
 .DEFAULT_GOAL := module
-.PHONY: module demo test oracle shell vm clean help
+.PHONY: module demo test oracle bench shell vm clean help
 
 # What these variables say goes on as typed: no $ in it means anything to make.
-given := RUN DIR MODULE MODARGS CPUS MEM ICOUNT ACCEL TIMEOUT PACKAGES KVER KDIR ONLY TEST N SEED
+given := RUN DIR MODULE MODARGS CPUS MEM ICOUNT ACCEL TIMEOUT PACKAGES KERNEL KVER KDIR ONLY TEST VIOLENCE LOADS N SEED QUICK
 define as_typed
 override $(1) := $$(value $(1))
 export $(1)
@@ -29,6 +29,9 @@ test:
 
 oracle:
 	@tests/oracle/run
+
+bench:
+	@tests/bench/run
 
 shell:
 	@SHELL_ON=1 tests/vm/vm

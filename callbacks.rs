@@ -34,6 +34,10 @@ use kernel::{
     new_mutex,
     prelude::*,
     sync::{
+        lock::{
+            mutex::MutexBackend,
+            Guard, //
+        },
         poll::{
             PollCondVarBox,
             PollTable, //
@@ -118,7 +122,7 @@ impl Queue {
     pub(crate) fn untold(&self, taken: Taken) {
         let mut inner = self.inner.lock();
         inner.records.untold(taken);
-        self.wake(&inner);
+        self.wake(inner);
     }
 
     /// What poll reports, in its flags.
@@ -151,8 +155,11 @@ impl Queue {
         self.readable.notify_all();
     }
 
-    fn wake(&self, inner: &Inner) {
-        if inner.polled || inner.sleepers > 0 {
+    /// Lets go of the queue and then wakes who waits for it, who could do nothing before.
+    fn wake(&self, inner: Guard<'_, Inner, MutexBackend>) {
+        let wanted = inner.polled || inner.sleepers > 0;
+        drop(inner);
+        if wanted {
             self.readable.notify_all();
         }
     }
@@ -168,7 +175,7 @@ impl Owner for Arc<Queue> {
     fn answer(&self, change: &Change, completion: Completion<'_>) -> Result<Ticket> {
         let mut inner = self.inner.lock();
         let ticket = inner.records.answer(change, completion)?;
-        self.wake(&inner);
+        self.wake(inner);
         Ok(ticket)
     }
 
@@ -180,7 +187,7 @@ impl Owner for Arc<Queue> {
     ) -> Result<Ticket> {
         let mut inner = self.inner.lock();
         let ticket = inner.records.conclude(ticket, change, completion)?;
-        self.wake(&inner);
+        self.wake(inner);
         Ok(ticket)
     }
 
@@ -198,13 +205,13 @@ impl Owner for Arc<Queue> {
     fn complete(&self, ticket: Ticket, completion: Completion<'_>) {
         let mut inner = self.inner.lock();
         inner.records.complete(ticket, completion);
-        self.wake(&inner);
+        self.wake(inner);
     }
 
     fn block(&self, ticket: Ticket, id: LockId, mode: Mode) {
         let mut inner = self.inner.lock();
         inner.records.block(ticket, id, mode);
-        self.wake(&inner);
+        self.wake(inner);
     }
 
     fn close(&self, ticket: Ticket) {

@@ -42,6 +42,8 @@ pub(crate) struct Directory<T> {
     entries: Slab<T>,
     segments: KVVec<KVec<u32>>,
     buckets: u32,
+    /// The bits of a hash that may count: as many as it takes to number the buckets.
+    mask: u32,
 }
 
 impl<T: Named> Directory<T> {
@@ -50,6 +52,7 @@ impl<T: Named> Directory<T> {
             entries: Slab::new(),
             segments: KVVec::new(),
             buckets: 0,
+            mask: 0,
         }
     }
 
@@ -99,13 +102,17 @@ impl<T: Named> Directory<T> {
     /// With `buckets` buckets, those below the largest power of two not above it are addressed by
     /// one bit less, unless they have been split already.
     fn bucket_of(&self, hash: u32) -> u32 {
-        let mask = self.buckets.next_power_of_two() - 1;
-        let bucket = hash & mask;
+        let bucket = hash & self.mask;
         if bucket < self.buckets {
             bucket
         } else {
-            hash & (mask >> 1)
+            hash & (self.mask >> 1)
         }
+    }
+
+    fn set_buckets(&mut self, buckets: u32) {
+        self.buckets = buckets;
+        self.mask = buckets.next_power_of_two() - 1;
     }
 
     fn bucket(&self, number: u32) -> &u32 {
@@ -146,7 +153,7 @@ impl<T: Named> Directory<T> {
             let segment = KVec::from_elem(NONE, SEGMENT, GFP_KERNEL_ACCOUNT)?;
             self.segments.push(segment, GFP_KERNEL_ACCOUNT)?;
         }
-        self.buckets = new + 1;
+        self.set_buckets(new + 1);
         if new > 0 {
             self.redistribute(sibling(new));
         }
@@ -157,7 +164,7 @@ impl<T: Named> Directory<T> {
     fn merge(&mut self) {
         let last = self.buckets - 1;
         let mut at = core::mem::replace(self.bucket_mut(last), NONE);
-        self.buckets = last;
+        self.set_buckets(last);
         while at != NONE {
             let next = self.entries[at].place().next;
             self.link(at, sibling(last));

@@ -214,7 +214,7 @@ impl MiscDevice for ControlDevice {
     fn write_iter(kiocb: Kiocb<'_, Self::Ptr>, iov: &mut IovIterSource<'_>) -> Result<usize> {
         let mut buffer = REQUEST_BUFFER;
         let bytes = read_request(iov, &mut buffer)?;
-        kiocb.file().carry_out(Request::parse(bytes)?)
+        kiocb.file().carry_out(Request::parse(bytes, drop)?)
     }
 }
 
@@ -348,7 +348,10 @@ impl MiscDevice for LockspaceDevice {
         }
         let queue = device.file.queue();
         let taken = queue.take(room, || device.width(), !is_nonblocking(&kiocb))?;
-        match write_all(iov, taken.record.encode(taken.width).bytes()) {
+        let written = taken
+            .record
+            .encoded(taken.width, |bytes| write_all(iov, bytes));
+        match written {
             Ok(length) => {
                 queue.told(taken);
                 Ok(length)
@@ -364,11 +367,11 @@ impl MiscDevice for LockspaceDevice {
         let mut buffer = REQUEST_BUFFER;
         let bytes = read_request(iov, &mut buffer)?;
         let device = kiocb.file();
-        let request = Request::parse(bytes)?;
-        if wire::width_of(bytes) == Some(Width::Bits32) {
-            device.is_narrow.store(true, Relaxed);
-        }
-        device.carry_out(request)
+        device.carry_out(Request::parse(bytes, |width| {
+            if width == Width::Bits32 {
+                device.is_narrow.store(true, Relaxed);
+            }
+        })?)
     }
 
     fn show_fdinfo(device: &Self, out: &SeqFile, _file: &File) {
@@ -396,6 +399,7 @@ impl LockspaceDevice {
     }
 
     /// Returns what `write()` does: a new lock's id, or 0.
+    #[inline]
     fn carry_out(&self, request: Request<'_>) -> Result<usize> {
         let file = &self.file;
         match request {
@@ -411,13 +415,13 @@ impl LockspaceDevice {
                 flags,
                 value,
                 change,
-            } => file.convert(id, mode, flags, &value, &change)?,
+            } => file.convert(id, mode, flags, value, &change)?,
             Request::Unlock {
                 id,
                 flags,
                 value,
                 change,
-            } => file.unlock(id, flags, &value, &change)?,
+            } => file.unlock(id, flags, value, &change)?,
             Request::Adopt {
                 mode,
                 flags,

@@ -53,6 +53,11 @@ impl<L> List<L> {
         self.head == NONE
     }
 
+    /// Whether that entry is on this list, and no other.
+    pub(crate) fn is_only(&self, index: u32) -> bool {
+        self.head == index && self.tail == index
+    }
+
     pub(crate) fn first(&self) -> Option<u32> {
         some(self.head)
     }
@@ -161,8 +166,9 @@ mod tests {
         list.remove(&mut slab, n[0]);
         list.remove(&mut slab, n[3]);
         assert_eq!(walk(&list, &slab), [n[1]]);
+        assert!(list.is_only(n[1]) && !list.is_only(n[2]));
         list.remove(&mut slab, n[1]);
-        assert!(list.is_empty());
+        assert!(list.is_empty() && !list.is_only(n[1]));
         assert_eq!(list.first(), None);
     }
 }

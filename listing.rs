@@ -16,9 +16,11 @@ use crate::{
         Listing, //
     },
     lock_table::{
-        LockSight,
-        ResourceSight,
-        Sight,
+        survey::{
+            LockSight,
+            ResourceSight,
+            Sight, //
+        },
         State, //
     },
     lockspace::{

@@ -35,18 +35,13 @@ mod id;
 #[path = "lock_table/resource.rs"]
 mod resource;
 #[path = "lock_table/survey.rs"]
-mod survey;
+pub(crate) mod survey;
 #[path = "lock_table/values.rs"]
 mod values;
 
 pub(crate) use self::{
     id::IdSpace,
-    resource::State,
-    survey::{
-        LockSight,
-        ResourceSight,
-        Sight, //
-    },
+    resource::State, //
 };
 
 use self::{
@@ -78,11 +73,13 @@ use crate::{
         NONE, //
     },
     terms::{
+        transfer,
         Flags,
         Mode,
         ModeCounts,
         Status,
         StatusFlags,
+        Transfer,
         Value, //
     },
 };
@@ -458,22 +455,24 @@ impl<O: Owner> LockTable<O> {
         change: &O::Change,
     ) -> Result {
         let lock = self.find(id)?;
-        let state = self.locks[lock].state;
-        let granted = match state {
-            State::Granted => self.locks[lock].granted,
-            _ => None,
-        };
+        let entry = &self.locks[lock];
+        let resource = entry.resource;
+        let has_values = entry.value != NONE || ask.flags.any(Flags::VALBLK);
+        let granted = entry.granted.filter(|_| entry.state == State::Granted);
         ask.check_conversion(granted)?;
         let Some(granted) = granted else {
             self.redirect(lock, ask, value, change, Occasion::Aside)?;
             return Err(EBUSY);
         };
-        let resource = self.locks[lock].resource;
         let candidate = Candidate::new(Some(granted), ask);
         let deadlock = self.deadlocks_now(resource, candidate);
         let verdict = self.decide(resource, candidate, Turn::New, deadlock);
-        if !matches!(verdict, Verdict::Grant { .. }) {
-            self.prepare_refusal(resource, ask.flags)?;
+        match verdict {
+            Verdict::Grant { mode, alternative } if !has_values => {
+                return self.convert_at_once(lock, ask, change, mode, alternative);
+            }
+            Verdict::Grant { .. } => {}
+            _ => self.prepare_refusal(resource, ask.flags)?,
         }
         if candidate.may_write(verdict) {
             self.prepare_value(resource)?;
@@ -486,6 +485,52 @@ impl<O: Owner> LockTable<O> {
         entry.requested = ask.mode;
         entry.pid = ask.pid;
         self.carry_out_conversion(lock, verdict, ask);
+        Ok(())
+    }
+
+    /// A conversion that is granted at once, of a lock without value buffer.
+    fn convert_at_once(
+        &mut self,
+        lock: u32,
+        ask: &Ask,
+        change: &O::Change,
+        mode: Mode,
+        alternative: bool,
+    ) -> Result {
+        let entry = &mut self.locks[lock];
+        let resource = entry.resource;
+        let mut status = StatusFlags::default();
+        if alternative {
+            status.set(StatusFlags::ALTMODE);
+        }
+        if transfer(entry.granted, mode) == Transfer::Nothing
+            && self.resources[resource].value_invalid
+        {
+            status.set(StatusFlags::VALNOTVALID);
+        }
+        if let Some(client) = self.clients.get(entry.client) {
+            let completion = Completion {
+                id: entry.id,
+                status: Status::Granted,
+                flags: status,
+                value: None,
+                last: false,
+            };
+            entry.ticket = client.owner.conclude(entry.ticket, change, completion)?;
+            entry.completed = Some(mode);
+            entry.last = Last::Completion;
+        }
+        entry.flags = ask.flags;
+        entry.status = status;
+        entry.requested = ask.mode;
+        entry.pid = ask.pid;
+        entry.listens = ask.listens;
+        self.disturb(lock);
+        if ask.flags.any(Flags::IVVALBLK) {
+            self.move_value(lock, mode);
+        }
+        self.place(lock, mode);
+        self.grant_pending(resource, Some(lock));
         Ok(())
     }
 
@@ -914,26 +959,33 @@ impl<O: Owner> LockTable<O> {
     /// Ends a lock: off its queue, if it is on one, and from its client.
     fn take_out(&mut self, lock: u32) {
         self.step_aside(Stand::Lock(lock));
-        let Some(mut lock) = self.locks.remove(lock) else {
-            return;
-        };
-        if let Some(fellows) = fellow_waiters(&mut self.clients, &lock) {
+        let entry = &mut self.locks[lock];
+        if let Some(fellows) = fellow_waiters(&mut self.clients, entry) {
             *fellows -= 1;
         }
-        let resource = &mut self.resources[lock.resource];
-        resource.count_out(&mut lock);
-        if let Some(queue) = resource.queue_mut(lock.state) {
-            queue.close_gap(&mut self.locks, lock.queue);
+        let resource = &mut self.resources[entry.resource];
+        resource.count_out(entry);
+        let Lock {
+            state,
+            queue,
+            owned,
+            client,
+            value,
+            ..
+        } = *entry;
+        self.locks.remove(lock);
+        self.values.remove(value);
+        if let Some(others) = resource.queue_mut(state) {
+            others.close_gap(&mut self.locks, queue);
         }
-        let owned = match self.clients.get_mut(lock.client) {
+        let others = match self.clients.get_mut(client) {
             Some(client) => {
                 client.holdings.all -= 1;
                 &mut client.owned
             }
             None => &mut self.orphans,
         };
-        owned.close_gap(&mut self.locks, lock.owned);
-        self.values.remove(lock.value);
+        others.close_gap(&mut self.locks, owned);
     }
 
     /// Makes a lock its client's own.

@@ -24,13 +24,13 @@ use crate::{
         Hasher, //
     },
     lock_table::{
+        survey::Sight,
         Ask,
         Fate,
         Holdings,
         IdSpace,
         LockId,
-        LockTable,
-        Sight, //
+        LockTable, //
     },
     slab::{
         Slab,

@@ -109,6 +109,30 @@ impl Slot {
             retired: false,
         }
     }
+
+    /// What is told of that kind.
+    fn record(&self, kind: Mode, values: &Slab<Value>) -> Record {
+        let news = match kind {
+            COMPLETION => News::Completion {
+                status: self.status,
+                flags: self.flags,
+                value: if self.returns_value {
+                    values.get(self.value).copied()
+                } else {
+                    None
+                },
+            },
+            mode => News::Blocking {
+                mode,
+                pending: self.overtaken,
+            },
+        };
+        Record {
+            id: self.id,
+            user: self.user,
+            news,
+        }
+    }
 }
 
 /// The records of an open file that are untold, and room for those that may come.
@@ -284,13 +308,17 @@ impl Records {
     /// Takes the first record out, if there is one, to be followed by [`Self::told`] or
     /// [`Self::untold`]. `EINVAL` if it is longer than `room`: it stays.
     pub(crate) fn take(&mut self, room: usize, width: Width) -> Result<Option<Taken>> {
-        let Some(record) = self.peek() else {
+        let entry = self.first;
+        if entry == Entry::END {
             return Ok(None);
-        };
+        }
+        let slot = &self.slots[entry.slot()];
+        let record = slot.record(entry.kind(), &self.values);
         if record.length(width) > room {
             return Err(EINVAL);
         }
-        let entry = self.pop();
+        self.first = slot.next[entry.kind() as usize];
+        self.waiting -= 1;
         Ok(Some(Taken {
             record,
             width,
@@ -316,7 +344,9 @@ impl Records {
         if self.is_empty() {
             return false;
         }
-        let entry = self.pop();
+        let entry = self.first;
+        self.first = *self.next_mut(entry);
+        self.waiting -= 1;
         self.settle(entry);
         true
     }
@@ -408,42 +438,6 @@ impl Records {
         }
         self.first = entry;
         self.waiting += 1;
-    }
-
-    /// Takes the first entry off the list; it stays untold.
-    fn pop(&mut self) -> Entry {
-        let entry = self.first;
-        self.first = *self.next_mut(entry);
-        self.waiting -= 1;
-        entry
-    }
-
-    fn peek(&self) -> Option<Record> {
-        let entry = self.first;
-        if entry == Entry::END {
-            return None;
-        }
-        let slot = &self.slots[entry.slot()];
-        let news = match entry.kind() {
-            COMPLETION => News::Completion {
-                status: slot.status,
-                flags: slot.flags,
-                value: self
-                    .values
-                    .get(slot.value)
-                    .filter(|_| slot.returns_value)
-                    .copied(),
-            },
-            mode => News::Blocking {
-                mode,
-                pending: slot.overtaken,
-            },
-        };
-        Some(Record {
-            id: slot.id,
-            user: slot.user,
-            news,
-        })
     }
 
     /// How many slots and rooms for value blocks there are.

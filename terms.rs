@@ -230,31 +230,27 @@ impl StatusFlags {
 }
 
 /// How an operation ended.
+///
+/// The numbers are those of the completion record: 0 or a negative error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
+#[repr(i32)]
 pub(crate) enum Status {
     /// Granted.
-    Granted,
+    Granted = 0,
     /// NOQUEUE, and it would have had to wait.
-    WouldWait,
+    WouldWait = -11,
     /// The conversion would have made a conversion deadlock.
-    Deadlock,
+    Deadlock = -35,
     /// Cancelled; a conversion goes back to its granted mode.
-    Cancelled,
+    Cancelled = -0x10001,
     /// Unlocked: the lock is gone.
-    Unlocked,
+    Unlocked = -0x10002,
 }
 
 impl Status {
-    /// The number in the completion record, as programs know it: 0 or a negative error.
+    /// The number in the completion record, as programs know it.
     pub(crate) const fn number(self) -> i32 {
-        match self {
-            Status::Granted => 0,
-            Status::WouldWait => -11,
-            Status::Deadlock => -35,
-            Status::Cancelled => -0x10001,
-            Status::Unlocked => -0x10002,
-        }
+        self as i32
     }
 
     /// Whether the lock ceases to exist, given the mode in which it is left granted.

@@ -36,14 +36,15 @@ pub(crate) const SPACE_NAME_MAX: usize = 64;
 
 /// Shorter writes are refused whatever they hold: the smallest request of all, that of a 32-bit
 /// program.
-const REQUEST_MIN: usize = size_of::<Header>() + size_of::<LockParams32>();
+const REQUEST_MIN: usize = size_of::<Header>() + size_of::<LockParams32>() + VALUE_LEN;
 
 /// 64-bit requests that are no lock requests are at least this long, for no better reason than
 /// that fs/dlm wants it.
 const REQUEST_MIN_64: usize = 104;
 
 /// Longer ones too.
-pub(crate) const REQUEST_MAX: usize = size_of::<Header>() + size_of::<LockParams>() + NAME_MAX;
+pub(crate) const REQUEST_MAX: usize =
+    size_of::<Header>() + size_of::<LockParams>() + VALUE_LEN + NAME_MAX;
 
 /// What a record without a value block takes.
 const RECORD_MIN: usize = size_of::<RawResult>();
@@ -78,13 +79,7 @@ impl Header {
     }
 }
 
-/// How wide the addresses of the program are that wrote these bytes, if they are a request.
-pub(crate) fn width_of(bytes: &[u8]) -> Option<Width> {
-    let (header, _) = Header::read_from_prefix(bytes).ok()?;
-    Some(header.width())
-}
-
-/// `struct dlm_lock_params`; the name follows.
+/// `struct dlm_lock_params`, but for the value block at its end; the name follows that.
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 struct LockParams {
@@ -101,19 +96,21 @@ struct LockParams {
     bastparam: u64,
     bastaddr: u64,
     lksb: u64,
-    lvb: Value,
 }
 
 impl LockParams {
-    /// The parameters of a lock request, and what follows them.
-    fn parse(body: &[u8], width: Width) -> Result<(Self, &[u8])> {
-        match width {
-            Width::Bits64 => Self::read_from_prefix(body).map_err(|_| EINVAL),
+    /// The parameters of a lock request, the value block, and what follows them.
+    #[inline]
+    fn parse(body: &[u8], width: Width) -> Result<(Self, &Value, &[u8])> {
+        let (params, rest) = match width {
+            Width::Bits64 => Self::read_from_prefix(body).map_err(|_| EINVAL)?,
             Width::Bits32 => {
                 let (params, rest) = LockParams32::read_from_prefix(body).map_err(|_| EINVAL)?;
-                Ok((params.into(), rest))
+                (params.into(), rest)
             }
-        }
+        };
+        let (value, rest) = Value::ref_from_prefix(rest).map_err(|_| EINVAL)?;
+        Ok((params, value, rest))
     }
 }
 
@@ -135,7 +132,6 @@ struct LockParams32 {
     bastparam: u32,
     bastaddr: u32,
     lksb: u32,
-    lvb: Value,
 }
 
 impl From<LockParams32> for LockParams {
@@ -154,7 +150,6 @@ impl From<LockParams32> for LockParams {
             bastparam: params.bastparam.into(),
             bastaddr: params.bastaddr.into(),
             lksb: params.lksb.into(),
-            lvb: params.lvb,
         }
     }
 }
@@ -237,8 +232,7 @@ struct RawResult32 {
 const _: () = {
     assert!(REQUEST_MIN == 100);
     assert!(size_of::<RawResult32>() == 52);
-    assert!(size_of::<Header>() + size_of::<LockParams>() == 120);
-    assert!(core::mem::offset_of!(LockParams, lvb) + size_of::<Header>() == 88);
+    assert!(size_of::<Header>() + size_of::<LockParams>() == 88);
     assert!(size_of::<RawResult>() == 72);
     assert!(core::mem::offset_of!(RawResult, sb_status) == 40);
     assert!(core::mem::offset_of!(RawResult, bast_mode) == 64);
@@ -323,13 +317,13 @@ pub(crate) enum Request<'a> {
         id: u32,
         mode: Option<Mode>,
         flags: Flags,
-        value: Value,
+        value: &'a Value,
         change: Change,
     },
     Unlock {
         id: u32,
         flags: Flags,
-        value: Value,
+        value: &'a Value,
         change: Change,
     },
     Cancel {
@@ -381,8 +375,10 @@ impl<'a> Request<'a> {
     /// Reads a request.
     ///
     /// In this order: `EINVAL` for its size, `EBADE` for a version that is not 6.0, `EINVAL` for
-    /// a command or parameters that make no sense in any state.
-    pub(crate) fn parse(bytes: &'a [u8]) -> Result<Request<'a>> {
+    /// a command or parameters that make no sense in any state. Once the version is known to be
+    /// right, `tell_width` hears how wide the program's addresses are.
+    #[inline]
+    pub(crate) fn parse(bytes: &'a [u8], tell_width: impl FnOnce(Width)) -> Result<Request<'a>> {
         check_request_size(bytes.len())?;
         let (header, body) = Header::read_from_prefix(bytes).map_err(|_| EINVAL)?;
         let [major, minor, _] = header.version;
@@ -390,6 +386,7 @@ impl<'a> Request<'a> {
             return Err(EBADE);
         }
         let width = header.width();
+        tell_width(width);
         if width == Width::Bits64 && bytes.len() < REQUEST_MIN_64 {
             return Err(EINVAL);
         }
@@ -397,7 +394,7 @@ impl<'a> Request<'a> {
             command::LOCK => Self::parse_lock(body, width),
             command::UNLOCK => Self::parse_unlock(body, width),
             command::DEADLOCK => {
-                let (params, _) = LockParams::parse(body, width)?;
+                let (params, ..) = LockParams::parse(body, width)?;
                 Ok(Request::Deadlock {
                     id: params.lkid,
                     flags: Flags(params.flags),
@@ -428,8 +425,9 @@ impl<'a> Request<'a> {
         }
     }
 
+    #[inline]
     fn parse_lock(body: &'a [u8], width: Width) -> Result<Request<'a>> {
-        let (params, rest) = LockParams::parse(body, width)?;
+        let (params, value, rest) = LockParams::parse(body, width)?;
         if params.castaddr == 0 || params.lksb == 0 {
             return Err(EINVAL);
         }
@@ -448,7 +446,7 @@ impl<'a> Request<'a> {
                 id: params.lkid,
                 mode,
                 flags,
-                value: params.lvb,
+                value,
                 change,
             });
         }
@@ -472,8 +470,9 @@ impl<'a> Request<'a> {
         })
     }
 
+    #[inline]
     fn parse_unlock(body: &'a [u8], width: Width) -> Result<Request<'a>> {
-        let (params, _) = LockParams::parse(body, width)?;
+        let (params, value, _) = LockParams::parse(body, width)?;
         let (id, flags) = (params.lkid, Flags(params.flags));
         let change = Change::Finish {
             cast_parameter: params.castparam,
@@ -485,7 +484,7 @@ impl<'a> Request<'a> {
         Ok(Request::Unlock {
             id,
             flags,
-            value: params.lvb,
+            value,
             change,
         })
     }
@@ -535,16 +534,20 @@ pub(crate) struct Record {
     pub(crate) news: News,
 }
 
-/// A record as a program reads it: the result, and the value block if there is one.
-pub(crate) struct Encoded {
-    bytes: [u8; RECORD_MIN + VALUE_LEN],
-    length: usize,
+/// A result and the value block that may follow it.
+#[derive(IntoBytes, Immutable)]
+#[repr(C)]
+struct Wide {
+    result: RawResult,
+    value: Value,
 }
 
-impl Encoded {
-    pub(crate) fn bytes(&self) -> &[u8] {
-        self.bytes.get(..self.length).unwrap_or_default()
-    }
+/// The same for a 32-bit program.
+#[derive(IntoBytes, Immutable)]
+#[repr(C)]
+struct Narrow {
+    result: RawResult32,
+    value: Value,
 }
 
 /// The least that a read of a record needs room for.
@@ -568,22 +571,22 @@ impl Record {
         }
     }
 
-    pub(crate) fn encode(&self, width: Width) -> Encoded {
-        let length = self.length(width);
-        let mut bytes = [0; RECORD_MIN + VALUE_LEN];
-        let result = self.result(length);
-        // All of it fits: the array has the length of the longest.
-        let written = match width {
-            Width::Bits64 => result.write_to_prefix(&mut bytes).is_ok(),
-            Width::Bits32 => result.narrow().write_to_prefix(&mut bytes).is_ok(),
-        };
-        let place = bytes.get_mut(record_min(width)..length);
-        if let (true, Some(value), Some(place)) = (written, self.value(), place) {
-            place.copy_from_slice(value);
+    /// Gives `f` the record as a program reads it.
+    #[inline]
+    pub(crate) fn encoded<R>(&self, width: Width, f: impl FnOnce(&[u8]) -> R) -> R {
+        let result = self.result(self.length(width));
+        match (width, self.value().copied()) {
+            (Width::Bits64, None) => f(result.as_bytes()),
+            (Width::Bits64, Some(value)) => f(Wide { result, value }.as_bytes()),
+            (Width::Bits32, None) => f(result.narrow().as_bytes()),
+            (Width::Bits32, Some(value)) => {
+                let result = result.narrow();
+                f(Narrow { result, value }.as_bytes())
+            }
         }
-        Encoded { bytes, length }
     }
 
+    #[inline]
     fn result(&self, length: usize) -> RawResult {
         let user = self.user;
         let common = RawResult {
@@ -627,6 +630,10 @@ impl Record {
 mod tests {
     use super::*;
 
+    fn parse(bytes: &[u8]) -> Result<Request<'_>> {
+        Request::parse(bytes, drop)
+    }
+
     /// A request of `size` bytes with a sound header.
     fn request(command: u8, size: usize) -> Vec<u8> {
         let mut bytes = vec![0; size];
@@ -667,7 +674,7 @@ mod tests {
     #[test]
     fn a_lock_request_is_read_from_where_the_header_file_says() {
         assert_eq!(
-            Request::parse(&lock(b"name", 1)),
+            parse(&lock(b"name", 1)),
             Ok(Request::Lock {
                 mode: Mode::Pr,
                 flags: Flags::NOQUEUE,
@@ -680,12 +687,12 @@ mod tests {
     #[test]
     fn a_conversion_too() {
         assert_eq!(
-            Request::parse(&lock(b"", 4 | 8)),
+            parse(&lock(b"", 4 | 8)),
             Ok(Request::Convert {
                 id: 77,
                 mode: Some(Mode::Pr),
                 flags: Flags::CONVERT.with(Flags::VALBLK),
-                value: [9; VALUE_LEN],
+                value: &[9; VALUE_LEN],
                 change: Change::Replace(USER),
             })
         );
@@ -700,17 +707,17 @@ mod tests {
             lksb: 106,
         };
         assert_eq!(
-            Request::parse(&bytes),
+            parse(&bytes),
             Ok(Request::Unlock {
                 id: 77,
                 flags: Flags::VALBLK,
-                value: [9; VALUE_LEN],
+                value: &[9; VALUE_LEN],
                 change,
             })
         );
         put(&mut bytes, 20, &2u32.to_ne_bytes());
         assert_eq!(
-            Request::parse(&bytes),
+            parse(&bytes),
             Ok(Request::Cancel {
                 id: 77,
                 flags: Flags::CANCEL,
@@ -750,7 +757,7 @@ mod tests {
                 bytes.truncate(size);
                 let fits = (smallest..=184).contains(&size);
                 let wanted = if fits { Ok(()) } else { Err(EINVAL) };
-                assert_eq!(Request::parse(&bytes).map(drop), wanted, "{size}");
+                assert_eq!(parse(&bytes).map(drop), wanted, "{size}");
             }
         }
     }
@@ -768,20 +775,20 @@ mod tests {
             for (n, word) in version.into_iter().enumerate() {
                 put(&mut bytes, 4 * n, &u32::to_ne_bytes(word));
             }
-            assert_eq!(Request::parse(&bytes), Err(wanted), "{version:?}");
+            assert_eq!(parse(&bytes), Err(wanted), "{version:?}");
         }
     }
 
     #[test]
     fn names_end_where_the_request_ends() {
         let mut bytes = lock(&[7; 64], 0);
-        assert!(Request::parse(&bytes).is_ok());
+        assert!(parse(&bytes).is_ok());
         bytes.pop();
-        assert_eq!(Request::parse(&bytes), Err(EINVAL));
+        assert_eq!(parse(&bytes), Err(EINVAL));
         bytes[17] = 63;
-        assert!(Request::parse(&bytes).is_ok());
+        assert!(parse(&bytes).is_ok());
         bytes[17] = 65;
-        assert_eq!(Request::parse(&bytes), Err(EINVAL));
+        assert_eq!(parse(&bytes), Err(EINVAL));
     }
 
     #[test]
@@ -789,11 +796,11 @@ mod tests {
         for at in [56, 80] {
             let mut bytes = lock(b"n", 0);
             put(&mut bytes, at, &[0; 8]);
-            assert_eq!(Request::parse(&bytes), Err(EINVAL), "{at}");
+            assert_eq!(parse(&bytes), Err(EINVAL), "{at}");
         }
         let mut bytes = lock(b"n", 0);
         bytes[16] = 6;
-        assert_eq!(Request::parse(&bytes), Err(EINVAL));
+        assert_eq!(parse(&bytes), Err(EINVAL));
     }
 
     #[test]
@@ -801,7 +808,7 @@ mod tests {
         let parse = |name: &[u8]| {
             let mut bytes = request(command::CREATE_LOCKSPACE, 184);
             put(&mut bytes, 24, name);
-            match Request::parse(&bytes) {
+            match parse(&bytes) {
                 Ok(Request::CreateLockspace { name, flags }) => {
                     check_new_lockspace(flags, name).map(|()| name.to_vec())
                 }
@@ -840,8 +847,8 @@ mod tests {
             flags: StatusFlags(5),
             value: None,
         };
-        let encoded = record(news).encode(Width::Bits64);
-        let bytes = encoded.bytes();
+        let encoded = record(news).encoded(Width::Bits64, <[u8]>::to_vec);
+        let bytes = &encoded[..];
         assert_eq!(bytes.len(), 72);
         let header: Vec<u32> = (0..4).map(|n| word(bytes, 4 * n)).collect();
         assert_eq!(header, [6, 0, 2, 72]);
@@ -860,8 +867,8 @@ mod tests {
             flags: StatusFlags::default(),
             value: Some([3; VALUE_LEN]),
         };
-        let encoded = record(news).encode(Width::Bits64);
-        let bytes = encoded.bytes();
+        let encoded = record(news).encoded(Width::Bits64, <[u8]>::to_vec);
+        let bytes = &encoded[..];
         assert_eq!((word(bytes, 12), word(bytes, 68)), (104, 72));
         assert_eq!(bytes[72..], [3; VALUE_LEN]);
     }
@@ -870,8 +877,9 @@ mod tests {
     fn a_blocking_record_shows_the_other_address() {
         for (pending, status) in [(false, 0), (true, -0x10003)] {
             let mode = Mode::Ex;
-            let encoded = record(News::Blocking { mode, pending }).encode(Width::Bits64);
-            let bytes = encoded.bytes();
+            let encoded =
+                record(News::Blocking { mode, pending }).encoded(Width::Bits64, <[u8]>::to_vec);
+            let bytes = &encoded[..];
             assert_eq!((long(bytes, 16), long(bytes, 24)), (105, 104));
             assert_eq!(word(bytes, 40) as i32, status);
             assert_eq!(bytes[48..56], [0; 8]);
@@ -901,9 +909,11 @@ mod tests {
             let mut bytes = lock32(1, 4);
             bytes.extend(b"name");
             bytes.extend(vec![0; padding]);
-            assert_eq!(width_of(&bytes), Some(Width::Bits32));
+            let mut width = None;
+            let request = Request::parse(&bytes, |told| width = Some(told));
+            assert_eq!(width, Some(Width::Bits32));
             assert_eq!(
-                Request::parse(&bytes),
+                request,
                 Ok(Request::Lock {
                     mode: Mode::Pr,
                     flags: Flags::NOQUEUE,
@@ -914,30 +924,30 @@ mod tests {
         }
         let mut bytes = lock32(0, 4);
         bytes.extend(b"nam");
-        assert_eq!(Request::parse(&bytes), Err(EINVAL));
+        assert_eq!(parse(&bytes), Err(EINVAL));
     }
 
     #[test]
     fn a_32_bit_conversion_and_unlock_need_100_bytes() {
         let mut bytes = lock32(4 | 8, 0);
         assert_eq!(
-            Request::parse(&bytes),
+            parse(&bytes),
             Ok(Request::Convert {
                 id: 77,
                 mode: Some(Mode::Pr),
                 flags: Flags::CONVERT.with(Flags::VALBLK),
-                value: [9; VALUE_LEN],
+                value: &[9; VALUE_LEN],
                 change: Change::Replace(USER),
             })
         );
         bytes[12] = command::UNLOCK;
         put(&mut bytes, 20, &8u32.to_ne_bytes());
         assert_eq!(
-            Request::parse(&bytes),
+            parse(&bytes),
             Ok(Request::Unlock {
                 id: 77,
                 flags: Flags::VALBLK,
-                value: [9; VALUE_LEN],
+                value: &[9; VALUE_LEN],
                 change: Change::Finish {
                     cast_parameter: 102,
                     lksb: 106,
@@ -946,7 +956,7 @@ mod tests {
         );
         bytes[12] = command::DEADLOCK;
         assert_eq!(
-            Request::parse(&bytes),
+            parse(&bytes),
             Ok(Request::Deadlock {
                 id: 77,
                 flags: Flags::VALBLK,
@@ -962,14 +972,14 @@ mod tests {
             put(&mut bytes, 16, &1u32.to_ne_bytes());
             put(&mut bytes, 20, &4711u32.to_ne_bytes());
             assert_eq!(
-                Request::parse(&bytes),
+                parse(&bytes),
                 Ok(Request::Purge {
                     nodeid: 1,
                     pid: 4711,
                 })
             );
             bytes.pop();
-            assert_eq!(Request::parse(&bytes), Err(EINVAL));
+            assert_eq!(parse(&bytes), Err(EINVAL));
         }
     }
 
@@ -984,14 +994,11 @@ mod tests {
                 change: Change::Replace(USER),
             })
         };
-        assert_eq!(Request::parse(&bytes), adopt(Some(Mode::Pr)));
+        assert_eq!(parse(&bytes), adopt(Some(Mode::Pr)));
         bytes[16] = 6;
-        assert_eq!(Request::parse(&bytes), adopt(None));
+        assert_eq!(parse(&bytes), adopt(None));
         let conversion = lock(b"", 0x4000 | 4);
-        assert!(matches!(
-            Request::parse(&conversion),
-            Ok(Request::Convert { .. })
-        ));
+        assert!(matches!(parse(&conversion), Ok(Request::Convert { .. })));
     }
 
     #[test]
@@ -1004,19 +1011,20 @@ mod tests {
         let mut told = record(news);
         // Nobody gave such an address; what is too wide is cut.
         told.user.lksb |= 1 << 40;
-        let encoded = told.encode(Width::Bits32);
-        let words: Vec<u32> = (0..13).map(|n| word(encoded.bytes(), 4 * n)).collect();
+        let encoded = told.encoded(Width::Bits32, <[u8]>::to_vec);
+        let words: Vec<u32> = (0..13).map(|n| word(&encoded, 4 * n)).collect();
         assert_eq!(words[..4], [6, 0, 2, 52]);
         assert_eq!(words[4..7], [103, 102, 106]);
         assert_eq!(words[7..9], [-0x10001i32 as u32, 0x1234]);
-        assert_eq!(encoded.bytes()[36..], [&[5][..], &[0; 15]].concat());
+        assert_eq!(encoded[36..], [&[5][..], &[0; 15]].concat());
 
         let mode = Mode::Ex;
         let pending = true;
-        let encoded = record(News::Blocking { mode, pending }).encode(Width::Bits32);
-        let words: Vec<u32> = (0..13).map(|n| word(encoded.bytes(), 4 * n)).collect();
+        let encoded =
+            record(News::Blocking { mode, pending }).encoded(Width::Bits32, <[u8]>::to_vec);
+        let words: Vec<u32> = (0..13).map(|n| word(&encoded, 4 * n)).collect();
         assert_eq!(words[4..9], [105, 104, 106, -0x10003i32 as u32, 0x1234]);
-        assert_eq!(encoded.bytes()[44..], [5, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(encoded[44..], [5, 0, 0, 0, 0, 0, 0, 0]);
     }
 
     #[test]
@@ -1026,8 +1034,8 @@ mod tests {
             flags: StatusFlags::default(),
             value: Some([3; VALUE_LEN]),
         });
-        let encoded = told.encode(Width::Bits32);
-        let bytes = encoded.bytes();
+        let encoded = told.encoded(Width::Bits32, <[u8]>::to_vec);
+        let bytes = &encoded[..];
         assert_eq!((bytes.len(), told.length(Width::Bits32)), (84, 84));
         assert_eq!((word(bytes, 12), word(bytes, 48)), (84, 52));
         assert_eq!(bytes[52..], [3; VALUE_LEN]);

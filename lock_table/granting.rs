@@ -401,17 +401,29 @@ impl<O: Owner> LockTable<O> {
             self.locks[lock].status.set(StatusFlags::ALTMODE);
         }
         self.move_value(lock, mode);
-        // A lock that keeps its mode keeps its place among the granted.
-        let stays =
-            self.locks[lock].state == State::Granted && self.locks[lock].granted == Some(mode);
-        if !stays {
+        self.place(lock, mode);
+    }
+
+    /// Puts a lock where it belongs among the granted.
+    pub(super) fn place(&mut self, lock: u32, mode: Mode) {
+        let entry = &mut self.locks[lock];
+        let resource = &mut self.resources[entry.resource];
+        if entry.state != State::Granted || !resource.granted.is_only(lock) {
+            // A lock that keeps its mode keeps its place.
+            if entry.state == State::Granted && entry.granted == Some(mode) {
+                return self.set_told(lock, Mode::Nl);
+            }
             self.dequeue(lock);
-            self.locks[lock].granted = Some(mode);
-            self.locks[lock].told = Mode::Nl;
-            self.enqueue(lock, State::Granted);
-        } else {
-            self.set_told(lock, Mode::Nl);
+            let entry = &mut self.locks[lock];
+            entry.granted = Some(mode);
+            entry.told = Mode::Nl;
+            return self.enqueue(lock, State::Granted);
         }
+        resource.count_out(entry);
+        entry.granted = Some(mode);
+        entry.told = Mode::Nl;
+        entry.since = self.now;
+        resource.count_in(entry);
     }
 
     /// Lowers a lock's granted mode to NL where it stands.

@@ -21,7 +21,7 @@ build_guest() {
 	cp "$source"/guest/run-* "$shared/"
 	mkdir -p "$out/floor"
 	cp "$source/floor/"* "$out/floor/"
-	in_root -- make -C /kernel CC=x86_64-linux-gnu-gcc-14 HOSTCC=gcc-14 M="$out/floor" modules
+	SRC=$out/floor LOG=$out/floor/log "$here/module"
 	cp "$out/floor/floor.ko" "$shared/"
 }
 

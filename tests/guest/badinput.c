@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Requests of every size and of random bytes, and reads of every size. */
+#include <sys/param.h>
 #include "dlm_test.h"
 
 LOCKSPACE_FIXTURE(badinput)
 
 #define LARGEST		300
-#define HEADER		sizeof(struct dlm_write_request)
 
 /* ---- Sizes ------------------------------------------------------------------------------- */
 
-/* A good request, cut off or drawn out to every size. What fits after the header is its name. */
+/* A good request, cut off or drawn out to every size. What follows it is its name. */
 TEST_F(badinput, requests_of_every_size)
 {
 	struct request whole = lock_request(EX, DLM_LKF_NOQUEUE, "");
@@ -17,13 +17,14 @@ TEST_F(badinput, requests_of_every_size)
 
 	memset(buffer, 'n', sizeof(buffer));
 	for (size_t size = 0; size <= LARGEST; size++) {
-		bool good = size >= HEADER && size <= REQUEST_MAX;
+		bool good = size >= REQUEST_SIZE && size <= REQUEST_MAX;
+		size_t name = good ? size - REQUEST_SIZE : 1;
 		int n;
 
-		if (reference() && size >= 104 && size < HEADER)
+		if (reference() && size >= 104 && size < REQUEST_SIZE)
 			continue;	/* enough for a 32-bit request, so it reads on beyond the end */
-		whole.req.i.lock.namelen = good ? size - HEADER : 1;
-		memcpy(buffer, whole.bytes, HEADER);
+		whole.req.i.lock.namelen = MIN(name, DLM_RESNAME_MAXLEN);
+		memcpy(buffer, whole.bytes, REQUEST_SIZE);
 		n = write(self->fd, buffer, size);
 		if (good) {
 			ASSERT_GT(n, 0) TH_LOG("%zu bytes", size);
@@ -45,8 +46,8 @@ TEST_F(badinput, all_bytes_equal)
 	for (int byte = 0; byte <= UINT8_MAX; byte += 0x33) {
 		memset(buffer, byte, sizeof(buffer));
 		for (size_t size = 0; size <= LARGEST; size++) {
-			bool good = size >= HEADER && size <= REQUEST_MAX;
-			bool maybe = size >= 100 && size < HEADER;	/* if it were 32-bit */
+			bool good = size >= REQUEST_SIZE && size <= REQUEST_MAX;
+			bool maybe = size >= 100 && size < REQUEST_SIZE;	/* if it were 32-bit */
 
 			ASSERT_EQ(-1, write(self->fd, buffer, size));
 			ASSERT_TRUE(errno == (good ? EBADE : EINVAL) || (maybe && errno == EBADE))

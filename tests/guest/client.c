@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -24,13 +25,13 @@ const char *const mode_name[MODES] = { "NL", "CR", "CW", "PR", "PW", "EX" };
 
 static struct request new_request(int command)
 {
-	struct request r = { .size = sizeof(r.req) };
+	struct request r = { .size = REQUEST_SIZE };
 
 	r.req.version[0] = DLM_DEVICE_VERSION_MAJOR;
 	r.req.version[1] = DLM_DEVICE_VERSION_MINOR;
 	r.req.version[2] = DLM_DEVICE_VERSION_PATCH;
 	r.req.cmd = command;
-	r.req.is64bit = 1;
+	r.req.is64bit = sizeof(void *) == 8;
 	return r;
 }
 
@@ -277,24 +278,37 @@ int poll_now(int fd, int events)
 	return poll(&p, 1, 0) < 0 ? -errno : p.revents;
 }
 
-/* ---- Lockspaces, processes, the reference -------------------------------------------------- */
+/* ---- Lockspaces, the module, processes, the reference -------------------------------------------------- */
 
 #define MAX_CHILDREN	64
 
 static pid_t children[MAX_CHILDREN];
 static int nr_children;
 
+const char *prefix(void)
+{
+	return getenv("DLM_PREFIX") ?: "dlm";
+}
+
+const char *device(const char *rest)
+{
+	static char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), "/dev/%s%s", prefix(), rest);
+	return path;
+}
+
 int open_control(void)
 {
-	return open("/dev/dlm-control", O_RDWR | O_CLOEXEC);
+	return open(device("-control"), O_RDWR | O_CLOEXEC);
 }
 
 int open_lockspace(const char *name, int flags)
 {
-	char path[sizeof("/dev/dlm_") + DLM_LOCKSPACE_LEN];
+	char rest[sizeof("_") + DLM_LOCKSPACE_LEN];
 
-	snprintf(path, sizeof(path), "/dev/dlm_%s", name);
-	return open(path, O_RDWR | O_CLOEXEC | flags);
+	snprintf(rest, sizeof(rest), "_%s", name);
+	return open(device(rest), O_RDWR | O_CLOEXEC | flags);
 }
 
 int lockspace_setup(struct lockspace *ls)
@@ -327,12 +341,28 @@ int lockspace_teardown(struct lockspace *ls)
 	return error == -ENOENT ? 0 : error;
 }
 
+int load_module(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	int result = syscall(SYS_finit_module, fd, "", 0) ? -errno : 0;
+
+	close(fd);
+	return result;
+}
+
+int unload_module(void)
+{
+	return syscall(SYS_delete_module, DIFFERS("dlm_device", "dlm"), O_NONBLOCK) ? -errno : 0;
+}
+
 pid_t spawn(void)
 {
-	pid_t child = fork();
+	pid_t parent = getpid(), child = fork();
 
 	if (!child) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		if (getppid() != parent)
+			_exit(1);
 		nr_children = 0;
 	} else if (child > 0 && nr_children < MAX_CHILDREN) {
 		children[nr_children++] = child;

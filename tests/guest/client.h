@@ -6,6 +6,8 @@
  * will never come: hear() does not wait. await() is for what another process has yet to do, and
  * gives up after ten seconds.
  *
+ * The devices' names begin with DLM_PREFIX in the environment, or else dlm.
+ *
  * With DLM_REFERENCE=1 in the environment the tests run against fs/dlm, which is what they
  * were checked with. Where this module differs on purpose they ask reference().
  */
@@ -38,7 +40,12 @@ extern const char *const mode_name[MODES];
 /* Not sent: makes a request carry BAST. Without it, no blocking notification is asked for. */
 #define WITH_BAST	0x40000000
 
-#define REQUEST_MAX	(sizeof(struct dlm_write_request) + DLM_RESNAME_MAXLEN)
+/* Without a name. fs/dlm takes a 32-bit request for four bytes longer than i386 makes it. */
+#define REQUEST_SIZE \
+	(sizeof(struct dlm_write_request) + (reference() && sizeof(void *) == 4 ? 4 : 0))
+
+/* What write() takes at most, whoever writes: a 64-bit program's request with the longest name. */
+#define REQUEST_MAX	(120 + DLM_RESNAME_MAXLEN)
 
 struct request {
 	size_t size;
@@ -94,17 +101,24 @@ const char *await(int fd, int id);
 /* What poll() says at once. */
 int poll_now(int fd, int events);
 
-/* ---- Lockspaces, processes, the reference -------------------------------------------------- */
+/* ---- Lockspaces, the module, processes, the reference -------------------------------------------------- */
 
 struct lockspace {
 	int control, minor;
 	char name[32];
 };
 
+/* "/dev/PREFIXrest" */
+const char *device(const char *rest);
+const char *prefix(void);
 int lockspace_setup(struct lockspace *ls);
 int lockspace_teardown(struct lockspace *ls);
 int open_control(void);
 int open_lockspace(const char *name, int flags);
+
+/* The module, from its file; unloading fails with EWOULDBLOCK while it is in use. */
+int load_module(const char *path);
+int unload_module(void);
 
 /*
  * A child process. It must end with _exit() and must not use the harness; expect_child() waits

@@ -158,6 +158,27 @@ TEST_F(errors, name_longer_than_the_request)
 
 /* ---- Versions, commands, devices ---------------------------------------------------------- */
 
+/* As long as a 32-bit program's, a request that says it is a 64-bit one is too short. */
+TEST_F(errors, cut_off_requests)
+{
+	int id = HOLD(self->fd, EX, 0, "r");
+	struct request requests[] = {
+		lock_request(EX, 0, ""), convert_request(id, NL, 0), unlock_request(id, 0),
+		unlock_request(id, DLM_LKF_CANCEL), deadlock_request(id, 0),
+	};
+
+	SKIP_ON_REFERENCE("reads beyond the request");
+	for (size_t i = 0; i < ARRAY_SIZE(requests); i++) {
+		requests[i].req.is64bit = 1;
+		for (requests[i].size = 100; requests[i].size < 120; requests[i].size++) {
+			ASSERT_EQ(-EINVAL, submit(self->fd, requests[i]))
+				TH_LOG("request %zu, %zu bytes", i, requests[i].size);
+		}
+	}
+	UNLOCK(self->fd, id);
+	ASSERT_NOTHING_HAPPENED(self->fd);
+}
+
 TEST_F(errors, versions)
 {
 	static const struct { uint32_t version[3]; int error; } versions[] = {

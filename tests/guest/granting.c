@@ -348,4 +348,19 @@ TEST_F(granting, waiting_conversion_gets_the_alternative_later)
 	ASSERT_HEAR(fd, id, "granted altmode");
 }
 
+/* In fs/dlm the lock then holds nothing any more. */
+TEST_F(granting, the_alternative_may_be_what_is_held)
+{
+	int holder = HOLD(self->other, CW, 0, "r"), ahead = HOLD(self->other, NL, 0, "r");
+	int id = HOLD(self->fd, CW, 0, "r");
+
+	CONVERT(self->other, ahead, EX, 0, "nothing");
+	CONVERT(self->fd, id, EX, DLM_LKF_QUECVT | DLM_LKF_ALTCW | DLM_LKF_NODLCKWT, "nothing");
+	CANCEL(self->other, ahead);
+	ASSERT_HEAR(self->fd, id, "granted altmode");
+	UNLOCK(self->other, holder);
+	LOCK(self->other, PR, DLM_LKF_NOQUEUE, "r", DIFFERS("EAGAIN", "granted"));
+	LOCK(self->other, CW, DLM_LKF_NOQUEUE, "r", DIFFERS("granted", "EAGAIN"));
+}
+
 TEST_HARNESS_MAIN

@@ -14,10 +14,10 @@ FIXTURE_TEARDOWN(lockspaces) { EXPECT_EQ(0, lockspace_teardown(&self->ls)); }
 
 static bool node(const char *name, struct stat *st)
 {
-	char path[sizeof("/dev/dlm_") + DLM_LOCKSPACE_LEN];
+	char rest[sizeof("_") + DLM_LOCKSPACE_LEN];
 
-	snprintf(path, sizeof(path), "/dev/dlm_%s", name);
-	return !stat(path, st);
+	snprintf(rest, sizeof(rest), "_%s", name);
+	return !stat(device(rest), st);
 }
 
 static bool exists(const char *name)
@@ -44,7 +44,7 @@ TEST_F(lockspaces, control_device_is_private)
 {
 	struct stat st;
 
-	ASSERT_EQ(0, stat("/dev/dlm-control", &st));
+	ASSERT_EQ(0, stat(device("-control"), &st));
 	EXPECT_EQ(S_IFCHR | 0600, (int)st.st_mode);
 	EXPECT_EQ(0, (int)st.st_uid);
 }
@@ -164,7 +164,7 @@ TEST_F(lockspaces, monitor_device_can_be_opened)
 	int fd;
 
 	SKIP_ON_REFERENCE("takes its closing for the end of its daemon");
-	fd = open("/dev/dlm-monitor", O_RDONLY);
+	fd = open(device("-monitor"), O_RDONLY);
 	ASSERT_GE(fd, 0);
 	ASSERT_EQ(0, close(fd));
 	ASSERT_EQ(self->ls.minor, create_lockspace(self->ls.control, self->ls.name, 0));

@@ -1,19 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* The module itself: it stays while it is in use, and takes everything along when it goes. */
-#include <sys/syscall.h>
 #include "dlm_test.h"
-
-static int unload(void)
-{
-	return syscall(SYS_delete_module, DIFFERS("dlm_device", "dlm"), O_NONBLOCK) ? -errno : 0;
-}
-
-static int load(const char *path)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-
-	return syscall(SYS_finit_module, fd, "", 0) ? -errno : 0;
-}
+#include "tables.h"
 
 static bool exists(const char *device)
 {
@@ -23,7 +11,7 @@ static bool exists(const char *device)
 TEST(stays_while_the_control_device_is_open)
 {
 	ASSERT_GE(open_control(), 0);
-	ASSERT_EQ(-EWOULDBLOCK, unload());
+	ASSERT_EQ(-EWOULDBLOCK, unload_module());
 }
 
 TEST(stays_while_a_lockspace_is_open)
@@ -33,7 +21,7 @@ TEST(stays_while_a_lockspace_is_open)
 	ASSERT_EQ(0, lockspace_setup(&ls));
 	ASSERT_GE(open_lockspace(ls.name, 0), 0);
 	close(ls.control);
-	ASSERT_EQ(-EWOULDBLOCK, unload());
+	ASSERT_EQ(-EWOULDBLOCK, unload_module());
 	ASSERT_EQ(0, lockspace_teardown(&ls));
 }
 
@@ -41,7 +29,20 @@ TEST(stays_while_the_monitor_is_open)
 {
 	SKIP_ON_REFERENCE("takes its closing for the end of its daemon");
 	ASSERT_GE(open("/dev/dlm-monitor", O_RDONLY), 0);
+	ASSERT_EQ(-EWOULDBLOCK, unload_module());
+}
+
+TEST(stays_while_a_table_is_open)
+{
+	struct lockspace ls;
+	FILE *table;
+
+	ASSERT_EQ(0, lockspace_setup(&ls));
+	table = open_table(ls.name, "all");
+	ASSERT_NE(NULL, table);
+	close(ls.control);
 	ASSERT_EQ(-EWOULDBLOCK, unload());
+	ASSERT_EQ(0, lockspace_teardown(&ls));
 }
 
 /* Lockspaces that nobody has open do not keep it. DLM_MODULE is the file to load it from again. */
@@ -62,13 +63,13 @@ TEST(goes_with_its_lockspaces)
 	close(fd);
 	close(control);
 
-	ASSERT_EQ(0, unload());
+	ASSERT_EQ(0, unload_module());
 	EXPECT_FALSE(exists("/dev/dlm_kept"));
 	EXPECT_FALSE(exists("/dev/dlm_used"));
 	EXPECT_FALSE(exists("/dev/dlm-control"));
 	EXPECT_FALSE(exists("/dev/dlm-monitor"));
 
-	ASSERT_EQ(0, load(path));
+	ASSERT_EQ(0, load_module(path));
 	control = open_control();
 	minor = create_lockspace(control, "kept", DLM_LSFL_NEWEXCL);
 	ASSERT_GT(minor, 0);

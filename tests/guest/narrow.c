@@ -2,10 +2,11 @@
 /*
  * Requests and records of 32-bit programs, made by hand in this one, which is not.
  *
- * An i386 program's request is 100 bytes and the name. fs/dlm takes it to be 104, as it is where
- * 64-bit numbers are aligned to 8; the name begins at 100 all the same.
+ * An i386 program's request is 100 bytes and the name: that is what the programs compiled for it
+ * try (their names end in -32). fs/dlm takes it to be 104, as it is where 64-bit numbers are
+ * aligned to 8; the name begins at 100 all the same. Here it is 104, as long as all it has room
+ * for, and every other size.
  */
-#include <poll.h>
 #include "dlm_test.h"
 
 #pragma pack(4)
@@ -39,6 +40,8 @@ struct record32 {
 };
 #pragma pack()
 
+#define REQUEST	104
+
 _Static_assert(sizeof(struct request32) == 100, "an i386 program's request");
 _Static_assert(offsetof(struct request32, lock.castparam) == 48, "pointers follow");
 _Static_assert(offsetof(struct request32, lock.name) == 100, "the name follows");
@@ -53,9 +56,9 @@ static uint32_t cut(const void *pointer)
 	return (uintptr_t)pointer;
 }
 
-static struct request narrow(struct request wide, size_t size)
+static struct request narrow(struct request wide)
 {
-	struct request r = { .size = wide.size - sizeof(wide.req) + size };
+	struct request r = { .size = wide.size - sizeof(wide.req) + REQUEST };
 	struct request32 *to = (void *)r.bytes;
 	const struct dlm_lock_params *lock = &wide.req.i.lock;
 
@@ -137,32 +140,12 @@ static const char *hear32(int fd, int id)
 
 #define ASSERT_HEAR32(fd, id, words)	ASSERT_STREQ(words, hear32(fd, id))
 
-/* ---- One size and the other ------------------------------------------------------------------ */
+/* ---- Every command ---------------------------------------------------------------------------- */
 
 /* fd is the 32-bit program's, other is not. */
-FIXTURE(narrow) { struct lockspace ls; int fd, other; };
-FIXTURE_VARIANT(narrow) { size_t size; };
-FIXTURE_VARIANT_ADD(narrow, i386) { 100 };
-FIXTURE_VARIANT_ADD(narrow, aligned) { 104 };
+LOCKSPACE_FIXTURE(narrow)
 
-FIXTURE_SETUP(narrow)
-{
-	if (reference() && variant->size == 100)
-		SKIP(return, "knows only the other size");
-	ASSERT_EQ(0, lockspace_setup(&self->ls));
-	self->fd = open_lockspace(self->ls.name, O_NONBLOCK);
-	self->other = open_lockspace(self->ls.name, O_NONBLOCK);
-	ASSERT_GE(self->fd, 0);
-	ASSERT_GE(self->other, 0);
-}
-
-FIXTURE_TEARDOWN(narrow)
-{
-	if (!reference() || variant->size != 100)
-		EXPECT_EQ(0, lockspace_teardown(&self->ls));
-}
-
-#define SUBMIT32(request)	submit(self->fd, narrow(request, variant->size))
+#define SUBMIT32(request)	submit(self->fd, narrow(request))
 
 #define LOCK32(mode, flags, name, words) \
 ({ \
@@ -252,14 +235,13 @@ TEST_F(narrow, lockspaces)
 
 	snprintf(name, sizeof(name), "%sx", self->ls.name);
 	minor = submit(self->ls.control, narrow(lockspace_request(DLM_USER_CREATE_LOCKSPACE, name, 0,
-								  DLM_LSFL_NEWEXCL),
-						variant->size));
+								  DLM_LSFL_NEWEXCL)));
 	ASSERT_GT(minor, 0);
 	fd = open_lockspace(name, O_NONBLOCK);
 	ASSERT_GE(fd, 0);
 	close(fd);
 	ASSERT_EQ(0, submit(self->ls.control, narrow(lockspace_request(DLM_USER_REMOVE_LOCKSPACE, "",
-								       minor, 0), variant->size)));
+								       minor, 0))));
 	ASSERT_EQ(-1, open_lockspace(name, O_NONBLOCK));
 }
 
@@ -293,6 +275,22 @@ TEST_F(narrow, failing_requests_count_too)
 
 	ASSERT_EQ(-ENOENT, SUBMIT32(unlock_request(0, 0)));
 	ASSERT_HEAR32(self->fd, id, "granted");
+}
+
+/* It counts when a record is handed out, also to who has been waiting for it since before. */
+TEST_F(narrow, a_reader_that_waits_already)
+{
+	int fd = open_lockspace(self->ls.name, 0);
+	pid_t child = spawn();
+
+	if (!child) {
+		struct record32 narrow;
+
+		_exit(read(fd, &narrow, sizeof(narrow)));
+	}
+	ASSERT_TRUE(asleep(child));
+	ASSERT_GT(submit(fd, narrow(lock_request(EX, 0, "r"))), 0);
+	ASSERT_EQ((int)RECORD, expect_child(child));
 }
 
 /* ---- Sizes ----------------------------------------------------------------------------------- */
@@ -349,7 +347,7 @@ TEST_F(narrow, reads_without_a_value)
 /* A name ends where the request ends; shorter than its structure, a request is none. */
 TEST_F(narrow, requests_of_every_size)
 {
-	struct request whole = narrow(lock_request(EX, 0, ""), variant->size);
+	struct request whole = narrow(lock_request(EX, 0, ""));
 	char buffer[300];
 
 	SKIP_ON_REFERENCE("reads beyond the request");
@@ -378,25 +376,25 @@ TEST_F(narrow, requests_of_every_size)
 
 TEST_F(narrow, refused)
 {
-	struct request r = narrow(lock_request(EX, 0, "r"), variant->size);
+	struct request r = narrow(lock_request(EX, 0, "r"));
 
 	((struct request32 *)r.bytes)->lock.castaddr = 0;
 	ASSERT_EQ(-EINVAL, submit(self->fd, r));
-	r = narrow(lock_request(EX, 0, "r"), variant->size);
+	r = narrow(lock_request(EX, 0, "r"));
 	((struct request32 *)r.bytes)->lock.lksb = 0;
 	ASSERT_EQ(-EINVAL, submit(self->fd, r));
-	r = narrow(lock_request(EX, 0, "r"), variant->size);
+	r = narrow(lock_request(EX, 0, "r"));
 	((struct request32 *)r.bytes)->version[0] = 5;
 	ASSERT_EQ(-EBADE, submit(self->fd, r));
 	for (int command = 0; command <= UINT8_MAX; command++) {
 		if (command && command <= DLM_USER_DEADLOCK && command != DLM_USER_QUERY)
 			continue;
-		r = narrow(lock_request(EX, 0, "r"), variant->size);
+		r = narrow(lock_request(EX, 0, "r"));
 		((struct request32 *)r.bytes)->cmd = command;
 		ASSERT_EQ(-EINVAL, submit(self->fd, r)) TH_LOG("command %d", command);
 	}
 	ASSERT_EQ(-EINVAL, submit(self->ls.control,
-				  narrow(lock_request(EX, 0, "r"), variant->size)));
+				  narrow(lock_request(EX, 0, "r"))));
 	ASSERT_FREE(self->other, "r", EX);
 }
 

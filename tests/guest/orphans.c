@@ -639,6 +639,29 @@ TEST_F(orphans, go_with_their_lockspace_by_force)
 	ASSERT_FREE(self->fd, "r", EX);
 }
 
+/* AUTOFREE and, when creating, FORCEFREE are taken and mean nothing. */
+TEST_F(orphans, outlive_a_lockspace_that_is_to_be_freed_by_itself)
+{
+	uint32_t force = DLM_USER_LSFLG_FORCEFREE, by_itself = DLM_USER_LSFLG_AUTOFREE;
+	int minor, fd, id;
+
+	minor = create_lockspace(self->ls.control, "autofree", by_itself | force | DLM_LSFL_NEWEXCL);
+	ASSERT_GT(minor, 0);
+	fd = open_lockspace("autofree", O_NONBLOCK);
+	close(fd);
+	fd = open_lockspace("autofree", O_NONBLOCK);
+	ASSERT_GE(fd, 0);
+	id = HOLD(fd, EX, PERSISTENT, "r");
+	close(fd);
+	ASSERT_EQ(-EBUSY, remove_lockspace(self->ls.control, minor, 0));
+	ASSERT_EQ(-EBUSY, remove_lockspace(self->ls.control, minor, by_itself));
+	fd = open_lockspace("autofree", O_NONBLOCK);
+	ASSERT_ADOPT(fd, id, EX, PERSISTENT, "r");
+	close(fd);
+	ASSERT_EQ(0, remove_lockspace(self->ls.control, minor, by_itself | force));
+	ASSERT_EQ(-1, open_lockspace("autofree", O_NONBLOCK));
+}
+
 /* ---- DEADLOCK: a cancel that says why ------------------------------------------------------ */
 
 LOCKSPACE_FIXTURE(deadlocked)
@@ -674,13 +697,20 @@ TEST_F(deadlocked, converting)
 	ASSERT_FREE(self->fd, "r", PW);
 }
 
+/* It is nothing. In fs/dlm, without CANCEL, it says why the next cancel will be. */
 TEST_F(deadlocked, granted)
 {
-	int id = HOLD(self->other, EX, 0, "r");
+	int id = HOLD(self->other, EX, 0, "r"), waiter;
 
 	ASSERT_EQ(0, deadlock(self->other, id, variant->flags));
 	ASSERT_HEAR(self->other, id, "nothing");
 	ASSERT_TAKEN(self->fd, "r", CR);
+	CONVERT(self->other, id, PR, 0, "granted");
+	waiter = HOLD(self->fd, PR, 0, "r");
+	CONVERT(self->other, id, EX, 0, "nothing");
+	UNLOCK_WITH(self->other, id, DLM_LKF_CANCEL,
+		    DIFFERS("ECANCEL", variant->flags ? "ECANCEL" : "EDEADLK"));
+	UNLOCK(self->fd, waiter);
 	UNLOCK(self->other, id);
 }
 

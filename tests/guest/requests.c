@@ -179,6 +179,25 @@ TEST_F(requests, an_invalid_conversion_leaves_no_pointers)
 	ASSERT_HEAR(fd, id, "granted");
 }
 
+/* Neither does an unlock or a cancel. */
+TEST_F(requests, an_invalid_unlock_leaves_no_pointers)
+{
+	static const uint32_t flags[] = { DLM_LKF_NOQUEUE, DLM_LKF_CANCEL | DLM_LKF_NOQUEUE };
+	int holder = HOLD(self->fd, EX, 0, "r");
+	int id = WAIT(self->fd, EX, 0, "r");
+
+	SKIP_ON_REFERENCE("has taken them before it looks");
+	for (size_t i = 0; i < ARRAY_SIZE(flags); i++) {
+		struct request r = unlock_request(id, flags[i]);
+
+		r.req.i.lock.castparam = (void *)1;
+		r.req.i.lock.lksb = (void *)5;
+		ASSERT_EQ(-EINVAL, submit(self->fd, r));
+	}
+	UNLOCK(self->fd, holder);
+	ASSERT_HEAR(self->fd, id, "granted");
+}
+
 /* ---- Unlocks and cancels ----------------------------------------------------------------- */
 
 /* A lock in each state a lock can be in. */

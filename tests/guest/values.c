@@ -200,6 +200,22 @@ TEST_F(values, a_conversion_brings_one)
 	CONVERT_VALUE(fd, id, PR, VALBLK, "new", OLD);
 }
 
+/* Also one that is refused because the lock is busy. In fs/dlm an unlock does not know it yet. */
+TEST_F(values, a_busy_conversion_brings_one)
+{
+	int fd = self->fd;
+	int holder, id;
+
+	VALUED(fd, "r");
+	holder = HOLD(fd, EX, 0, "r");
+	id = WAIT(fd, EX, 0, "r");
+	ASSERT_EQ(-EBUSY, convert(fd, id, NL, VALBLK));
+	UNLOCK(fd, holder);
+	ASSERT_HEAR(fd, id, "granted \"\"");
+	UNLOCK_VALUE(fd, id, VALBLK, "new");
+	ASSERT_VALUE(fd, "r", DIFFERS(NEW, OLD));
+}
+
 /* An unlock does not: then there is nothing to write. */
 TEST_F(values, an_unlock_does_not)
 {

@@ -70,7 +70,7 @@ suite_guest() {
 		failure "there is no module to test"
 		return
 	fi
-	if ! in_root -- make -C "$top/tests/guest" OUT="$bin" KSRC=/kernel >"$out/guest/build.log" 2>&1 </dev/null; then
+	if ! in_root -- make -j2 -C "$top/tests/guest" OUT="$bin" KSRC=/kernel VIOLENCE="${VIOLENCE:-$violence}" LOADS="${LOADS:-$loads}" >"$out/guest/build.log" 2>&1 </dev/null; then
 		failure "the guest's programs do not build"
 		tail -n 30 "$out/guest/build.log" | sed 's/^/    | /'
 		echo "    The whole log: $out/guest/build.log"
@@ -92,7 +92,7 @@ suite_guest() {
 		cp "$out/guest/next" "$bin/todo"
 		before_vm=$failed
 		rc=0
-		follow < <(rc=0; DIR=$bin RUN='sh run-tests' TIMEOUT=${TIMEOUT:-3600} "$here/vm" 2>"$out/guest/vm.log" || rc=$?
+		follow < <(rc=0; DIR=$bin RUN='sh run-tests' TIMEOUT=${TIMEOUT:-$((3600 * patience))} "$here/vm" 2>"$out/guest/vm.log" || rc=$?
 			echo $rc >"$out/guest/status")
 		rc=$(cat "$out/guest/status")
 		if [ "$rc" != 0 ] && [ "$failed" = "$before_vm" ]; then

@@ -47,7 +47,9 @@ prepare() {
 	# shellcheck disable=SC2016
 	at=/kernel in_root --bind "$1" /kernel -- sh -ec '
 		scripts/config --set-str SYSTEM_TRUSTED_KEYS "" --set-str LOCALVERSION ""
-		make="make -j$(nproc) CC=x86_64-linux-gnu-gcc-14 HOSTCC=gcc-14 LOCALVERSION=$1"
+		compilers="CC=x86_64-linux-gnu-gcc-14 HOSTCC=gcc-14"
+		echo "$compilers" > boot/make
+		make="make -j$(nproc) $compilers LOCALVERSION=$1"
 		$make olddefconfig
 		grep -qx CONFIG_RUST=y .config || {
 			echo "this kernel is configured without Rust (CONFIG_RUST)"

@@ -25,6 +25,19 @@ fail() {
 	exit 1
 }
 
+# choose_kernel - what the kernel that KERNEL names needs: the folder where the module is built for
+# it, the guest's megabytes, how much longer than with Debian's all may take, and for how many
+# operations of violence and how many loads of the module the tests then have time. ACPI's tables of
+# interrupts, which nobody needs, would take the debug kernel a minute to interpret.
+choose_kernel() {
+	boot_options=
+	case ${KERNEL:-} in
+	'') workshop=$top memory=1024 patience=1 violence=2000000 loads=200 ;;
+	debug) workshop=$build/debug memory=2048 patience=6 violence=200000 loads=20 boot_options=pci=noacpi ;;
+	*) fail "KERNEL=$KERNEL: debug, or nothing for Debian's kernel, is wanted" ;;
+	esac
+}
+
 # hash_of FILE... - twelve hex digits that stand for their content
 hash_of() { cat -- "$@" | sha256sum | cut -c1-12; }
 

@@ -4,9 +4,9 @@
 
 enum { TIMES = 2000, WARM_UP = 200 };
 
-static void lock_and_unlock(int fd, long times)
+void lock_and_unlock(int fd, const char *name, long times)
 {
-	struct request lock = lock_request(EX, 0, "res");
+	struct request lock = lock_request(EX, 0, name);
 	struct request unlock = unlock_request(0, 0);
 
 	while (times--) {
@@ -23,11 +23,11 @@ void cycle(long, int rounds)
 {
 	int fd = open_device();
 
-	lock_and_unlock(fd, WARM_UP);
+	lock_and_unlock(fd, "res", WARM_UP);
 	while (rounds--) {
 		uint64_t start = measured_begin();
 
-		lock_and_unlock(fd, TIMES);
+		lock_and_unlock(fd, "res", TIMES);
 		sample(NULL, since(start, TIMES));
 	}
 	close(fd);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * bench module|floor CASE ROUNDS [SIZE...] - measure a case, some rounds at each size, in a lockspace
- * or on the device that does nothing. Prints lines of module or floor, CASE[.METRIC], size and value,
+ * or on a device that does nothing, or hands over and does nothing else. Prints lines of module or floor, CASE[.METRIC], size and value,
  * separated by tabs; times are in nanoseconds, which are instructions where guest time counts those.
  *
  * bench control - see whether the clock tells the truth: a loop of known length must take as many
@@ -9,31 +9,41 @@
  */
 #include <inttypes.h>
 #include <stdio.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include "bench.h"
 
 bool bare;
 
 static struct lockspace lockspace;
-static const char *running;
 static long size;
 
-static const struct {
+#define NOTHING	"/dev/bench-floor"
+#define BATON	"/dev/bench-baton"
+
+static const struct benchmark {
 	const char *name;
 	measure *measure;
+	const char *floor;	/* the device that stands for a lockspace there, if one can */
 } cases[] = {
-	{ "cycle", cycle },
-	{ "convert", convert_cycle },
-	{ "handover", handover },
-	{ "sleepers", sleepers },
-	{ "waiters", waiters },
-	{ "holders", holders },
-	{ "names", names },
-	{ "close", closing },
-	{ "close_wait", close_wait },
-	{ "memory", memory },
-	{ "lockspaces", lockspaces },
+	{ "cycle", cycle, NOTHING },
+	{ "convert", convert_cycle, NOTHING },
+	{ "handover_asked", handover_asked, BATON },
+	{ "handover_unasked", handover_unasked, BATON },
+	{ "wake_read", wake_read, BATON },
+	{ "wake_poll", wake_poll, BATON },
+	{ "wake_epoll", wake_epoll, BATON },
+	{ "waiters", waiters, NOTHING },
+	{ "holders", holders, NOTHING },
+	{ "names", names, NOTHING },
+	{ "close", closing, NULL },
+	{ "close_wait", close_wait, NULL },
+	{ "memory", memory, NULL },
+	{ "lockspaces", lockspaces, NULL },
+	{ "pairs", pairs, NULL },
 };
+
+static const struct benchmark *running;
 
 __attribute__((noipa)) uint64_t measured_begin(void)
 {
@@ -47,7 +57,7 @@ __attribute__((noipa)) uint64_t measured_end(void)
 
 int open_device(void)
 {
-	int fd = bare ? open("/dev/bench-floor", O_RDWR | O_CLOEXEC) :
+	int fd = bare ? open(running->floor, O_RDWR | O_CLOEXEC) :
 			open_lockspace(lockspace.name, 0);
 
 	if (fd < 0)
@@ -55,9 +65,18 @@ int open_device(void)
 	return fd;
 }
 
+void *shared_memory(size_t length)
+{
+	void *memory = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	if (memory == MAP_FAILED)
+		err(1, "no shared memory");
+	return memory;
+}
+
 void sample(const char *metric, double value)
 {
-	printf("%s\t%s%s%s\t%ld\t%.1f\n", bare ? "floor" : "module", running,
+	printf("%s\t%s%s%s\t%ld\t%.3f\n", bare ? "floor" : "module", running->name,
 	       metric ? "." : "", metric ?: "", size, value);
 	fflush(stdout);
 }
@@ -85,7 +104,7 @@ static int control(void)
 	return off < -1 || off > 1;
 }
 
-static void run(measure *measure, int rounds, char **sizes)
+static void run(int rounds, char **sizes)
 {
 	const struct rlimit files = { 100000, 100000 };
 	int error = bare ? 0 : lockspace_setup(&lockspace);
@@ -96,31 +115,29 @@ static void run(measure *measure, int rounds, char **sizes)
 		err(1, "cannot open many files");
 	do {
 		size = *sizes ? atol(*sizes) : 1;
-		measure(size, rounds);
+		running->measure(size, rounds);
 	} while (*sizes && *++sizes);
 	error = bare ? 0 : lockspace_teardown(&lockspace);
 	if (error)
 		errx(1, "cannot remove the lockspace: %s", strerror(-error));
 }
 
-static measure *find_case(const char *name)
+static const struct benchmark *find_case(const char *name)
 {
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++)
 		if (!strcmp(name, cases[i].name))
-			return cases[i].measure;
+			return &cases[i];
 	return NULL;
 }
 
 int main(int argc, char **argv)
 {
-	measure *measure = argc > 3 ? find_case(argv[2]) : NULL;
-
 	if (argc == 2 && !strcmp(argv[1], "control"))
 		return control();
-	if (!measure)
+	running = argc > 3 ? find_case(argv[2]) : NULL;
+	bare = argc > 1 && !strcmp(argv[1], "floor");
+	if (!running || (bare && !running->floor))
 		errx(2, "usage: bench module|floor CASE ROUNDS [SIZE...], or bench control");
-	bare = !strcmp(argv[1], "floor");
-	running = argv[2];
-	run(measure, atoi(argv[3]), argv + 4);
+	run(atoi(argv[3]), argv + 4);
 	return 0;
 }

@@ -4,7 +4,7 @@
  *
  * A case is a function that is called once for each size, and says what it measured by sample().
  * Its loops hold nothing but the system calls, and a look at what they return. They do the same on
- * a lockspace of either module and, as the floor, on a device that does nothing ("bare").
+ * a lockspace of either module and, as the floor, on the devices of tests/bench/floor ("bare").
  */
 #ifndef BENCH_H
 #define BENCH_H
@@ -14,7 +14,7 @@
 #include <time.h>
 #include "../../guest/client.h"
 
-/* No lockspace but the device that does nothing: records say nothing, and nobody is waited for. */
+/* No lockspace but a device that does nothing: its records say nothing. */
 extern bool bare;
 
 /* A descriptor of the lockspace, another owner of locks. */
@@ -25,8 +25,8 @@ void sample(const char *metric, double value);
 
 /* Every case comes by here; what a case does is told beside its function. */
 typedef void measure(long n, int rounds);
-measure cycle, convert_cycle, handover, sleepers, waiters, holders, names, closing, close_wait,
-	memory, lockspaces;
+measure cycle, convert_cycle, handover_asked, handover_unasked, wake_read, wake_poll, wake_epoll,
+	waiters, holders, names, closing, close_wait, memory, lockspaces, pairs;
 
 static inline uint64_t now(void)
 {
@@ -49,6 +49,12 @@ static inline double since(uint64_t start, long operations)
 	return (double)(measured_end() - start) / operations;
 }
 
+/* Memory that processes started from now on share. */
+void *shared_memory(size_t length);
+
+/* Lock EX, record, unlock, record. */
+void lock_and_unlock(int fd, const char *name, long times);
+
 /* A new descriptor that holds EX on n names. */
 int holder_of(long n);
 
@@ -69,14 +75,20 @@ static inline int ask_of(int fd, struct request *r, int id)
 	return ask(fd, r);
 }
 
+static inline void read_result(int fd, struct record *record)
+{
+	int n = read(fd, record, sizeof(*record));
+
+	if (n < (int)sizeof(record->result))
+		err(1, "read: %d", n);
+}
+
 /* Reads a record, returns its status. */
 static inline int status_told(int fd)
 {
 	struct record record;
-	int n = read(fd, &record, sizeof(record));
 
-	if (n < (int)sizeof(record.result))
-		err(1, "read: %d", n);
+	read_result(fd, &record);
 	return record.result.lksb.sb_status;
 }
 
@@ -86,6 +98,15 @@ static inline void hear_status(int fd, int status)
 
 	if (told != status && !bare)
 		errx(1, "record of status %d instead of %d", told, status);
+}
+
+static inline void hear_blocking(int fd)
+{
+	struct record record;
+
+	read_result(fd, &record);
+	if (record.result.bast_mode != EX && !bare)
+		errx(1, "record of status %d instead of blocking EX", record.result.lksb.sb_status);
 }
 
 #define GRANTED		0

@@ -7,15 +7,6 @@
 #include <sys/mman.h>
 #include "bench.h"
 
-static void *shared(size_t size)
-{
-	void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-
-	if (memory == MAP_FAILED)
-		err(1, "no shared memory");
-	return memory;
-}
-
 /* Runs a function in a process of its own, which is to be killed. */
 static pid_t other_process(void (*function)(void *), void *argument)
 {
@@ -50,77 +41,93 @@ static void run_first(void)
 
 enum { PASSES = 1000, FIRST_PASSES = 100 };
 
-/*
- * Whoever has EX steps down to NL, which grants it to the other, asks for it again and waits. The
- * other one must not run before that wait, or it would find nobody to hand over to.
- */
-static void pass(int fd, int id, long times)
-{
-	struct request up = convert_request(id, EX, 0);
-	struct request down = convert_request(id, NL, 0);
+/* One of the two processes, and its lock. */
+struct hand {
+	int fd;
+	struct request up, down;
+	bool asked;		/* a blocking record says when to step down */
+};
 
+static struct hand new_hand(int mode, bool asked)
+{
+	struct request lock = lock_request(mode, asked ? WITH_BAST : 0, "res");
+	struct hand hand = { .fd = open_device(), .asked = asked };
+	int id = ask(hand.fd, &lock);
+
+	hear_status(hand.fd, GRANTED);
+	hand.up = convert_request(id, EX, asked ? WITH_BAST : 0);
+	hand.down = convert_request(id, NL, asked ? WITH_BAST : 0);
+	return hand;
+}
+
+/*
+ * Whoever has EX steps down to NL, which grants it to the other, asks for it again and waits. If
+ * it does so unasked, the other one must not run before, or would find nobody to hand over to.
+ */
+static void pass(const struct hand *hand, long times)
+{
 	while (times--) {
-		ask(fd, &down);
-		hear_status(fd, GRANTED);
-		ask(fd, &up);
-		hear_status(fd, GRANTED);
+		if (hand->asked)
+			hear_blocking(hand->fd);
+		ask(hand->fd, &hand->down);
+		hear_status(hand->fd, GRANTED);
+		ask(hand->fd, &hand->up);
+		hear_status(hand->fd, GRANTED);
 	}
 }
 
-static int hold(int fd, int mode)
+static void partner(void *asked)
 {
-	struct request lock = lock_request(mode, 0, "res");
-	int id = ask(fd, &lock);
+	struct hand hand = new_hand(NL, asked);
 
-	hear_status(fd, GRANTED);
-	return id;
-}
-
-static void partner(void *)
-{
-	int fd = open_device();
-	int id = hold(fd, NL);
-	struct request up = convert_request(id, EX, 0);
-
-	run_first();
-	ask(fd, &up);
-	hear_status(fd, GRANTED);
+	if (!asked)
+		run_first();
+	ask(hand.fd, &hand.up);
+	hear_status(hand.fd, GRANTED);
 	for (;;)
-		pass(fd, id, PASSES);
+		pass(&hand, PASSES);
 }
 
-/*
- * EX goes back and forth between two processes by conversion: per hand-over, of which each costs
- * its process two conversions and their records, the last of them waited for.
- */
-void handover(long, int rounds)
+static void hand_over(bool asked, int rounds)
 {
-	int fd = open_device();
-	int id = hold(fd, EX);
-	int each = bare ? 1 : 2;
-	pid_t child = bare ? 0 : other_process(partner, NULL);
+	struct hand hand = new_hand(EX, asked);
+	pid_t child = other_process(partner, asked ? &hand : NULL);
 
-	if (child && !asleep(child))
+	if (!asleep(child))
 		errx(1, "the other process does not wait");
-	run_first();
-	pass(fd, id, FIRST_PASSES);
+	if (!asked)
+		run_first();
+	pass(&hand, FIRST_PASSES);
 	while (rounds--) {
 		uint64_t start = measured_begin();
 
-		pass(fd, id, PASSES);
-		sample(NULL, since(start, PASSES * each));
+		pass(&hand, PASSES);
+		sample(NULL, since(start, PASSES * 2));
 	}
-	if (child)
-		end_process(child);
-	close(fd);
+	end_process(child);
+	close(hand.fd);
+}
+
+/*
+ * EX goes back and forth between two processes by conversion: per hand-over, which costs its
+ * process a blocking record, two conversions and their records, the last of them waited for.
+ */
+void handover_asked(long, int rounds)
+{
+	hand_over(true, rounds);
+}
+
+/* The same in turns, without blocking records. */
+void handover_unasked(long, int rounds)
+{
+	hand_over(false, rounds);
 }
 
 /* ---- Sleeping readers ---------------------------------------------------------------------- */
 
 enum { WAKES = 200 };
 
-enum way { BY_READ, BY_POLL, BY_EPOLL, WAYS };
-static const char *const way_name[] = { "read", "poll", "epoll" };
+enum way { BY_READ, BY_POLL, BY_EPOLL };
 
 /* What the two processes share. */
 struct bell {
@@ -181,13 +188,15 @@ static void reader(void *argument)
 }
 
 /* From our unlock to the record in the hand of the reader, who sleeps until then. */
-static void wake_reader(struct bell *bell, int rounds)
+static void wake(enum way way, int rounds)
 {
+	struct bell *bell = shared_memory(sizeof(*bell));
 	struct request lock = lock_request(EX, 0, "res"), unlock = unlock_request(0, 0);
 	int fd = open_device();
 	int id = ask(fd, &lock);
 	pid_t child;
 
+	bell->way = way;
 	hear_status(fd, GRANTED);
 	child = other_process(reader, bell);
 	while (rounds--) {
@@ -208,43 +217,27 @@ static void wake_reader(struct bell *bell, int rounds)
 			sum += bell->heard - start;
 			id = next;
 		}
-		sample(way_name[bell->way], (double)sum / WAKES);
+		sample(NULL, (double)sum / WAKES);
 	}
 	end_process(child);
 	close(fd);
-}
-
-/* The same system calls without anybody to wake. */
-static void wake_nobody(enum way way, int rounds)
-{
-	struct ear ear = open_ear(way);
-	struct request unlock = unlock_request(0, 0);
-
-	while (rounds--) {
-		uint64_t start = measured_begin();
-
-		for (int i = 0; i < WAKES; i++) {
-			ask(ear.fd, &unlock);
-			wait_and_hear(&ear);
-		}
-		sample(way_name[way], since(start, WAKES));
-	}
-	close(ear.fd);
-	close(ear.epoll);
+	munmap(bell, sizeof(*bell));
 }
 
 /* One process unlocks what another one waits for, asleep in read, poll or epoll_wait. */
-void sleepers(long, int rounds)
+void wake_read(long, int rounds)
 {
-	struct bell *bell = shared(sizeof(*bell));
+	wake(BY_READ, rounds);
+}
 
-	for (bell->way = BY_READ; bell->way < WAYS; bell->way++) {
-		if (bare)
-			wake_nobody(bell->way, rounds);
-		else
-			wake_reader(bell, rounds);
-	}
-	munmap(bell, sizeof(*bell));
+void wake_poll(long, int rounds)
+{
+	wake(BY_POLL, rounds);
+}
+
+void wake_epoll(long, int rounds)
+{
+	wake(BY_EPOLL, rounds);
 }
 
 /* ---- Closing while others work --------------------------------------------------------------- */
@@ -311,7 +304,7 @@ static void close_it(int fd)
 /* How long another process's lock takes at most, at rest and while n locks are closed. */
 void close_wait(long n, int rounds)
 {
-	struct watch *shared_watch = shared(sizeof(*shared_watch));
+	struct watch *shared_watch = shared_memory(sizeof(*shared_watch));
 
 	while (rounds--) {
 		pid_t child = other_process(watchman, shared_watch);

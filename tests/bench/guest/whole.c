@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 /* What the whole thing costs: memory, and lockspaces. */
+#include <glob.h>
 #include <stdio.h>
 #include "bench.h"
 
 /* ---- Memory -------------------------------------------------------------------------------- */
+
+/* Seconds: what is freed a little later is free; fs/dlm has dropped resources that are not used. */
+enum { SOON = 1, FORGOTTEN = 20 };
 
 static void put(const char *path, const char *text)
 {
@@ -14,22 +18,51 @@ static void put(const char *path, const char *text)
 	close(fd);
 }
 
-/* Bytes of memory in use, after what is freed only after a while or on demand is free. */
-static double used(void)
+/* The sum of the numbers behind a word at the beginning of lines. */
+static long sum_of(const char *path, const char *word)
 {
-	FILE *f;
-	long total, available;
+	FILE *f = fopen(path, "r");
+	char line[256];
+	long sum = 0;
 
-	sleep(1);
-	put("/proc/sys/vm/drop_caches", "3");
-	f = fopen("/proc/meminfo", "r");
-	if (!f || fscanf(f, "MemTotal: %ld kB MemFree: %ld", &total, &available) != 2)
-		err(1, "/proc/meminfo");
+	if (!f)
+		err(1, "%s", path);
+	while (fgets(line, sizeof(line), f)) {
+		const char *text = line + strspn(line, " ");
+
+		if (!strncmp(text, word, strlen(word)))
+			sum += atol(text + strlen(word));
+	}
 	fclose(f);
-	return (total - available) * 1024.0;
+	return sum;
 }
 
-/* Memory for each of n locks on names of their own; and which part of it is back after unlocks. */
+/* Have caches dropped, and pages given back of which slabs use nothing. */
+static void shrink(void)
+{
+	glob_t slabs;
+
+	put("/proc/sys/vm/drop_caches", "3");
+	if (glob("/sys/kernel/slab/[^:]*/shrink", 0, NULL, &slabs))
+		errx(1, "/sys/kernel/slab is not there");
+	for (size_t i = 0; i < slabs.gl_pathc; i++)
+		put(slabs.gl_pathv[i], "1");
+	globfree(&slabs);
+}
+
+/*
+ * Bytes of memory in use, some seconds after whatever was done. Free pages that a processor keeps
+ * for itself count as free.
+ */
+static double used(unsigned int seconds)
+{
+	sleep(seconds);
+	shrink();
+	return (sum_of("/proc/meminfo", "MemTotal:") - sum_of("/proc/meminfo", "MemFree:")) * 1024.0 -
+	       sum_of("/proc/zoneinfo", "count:") * (double)sysconf(_SC_PAGESIZE);
+}
+
+/* Memory for each of n locks on names of their own; and how much of it is back after the unlocks. */
 void memory(long n, int rounds)
 {
 	int *ids = calloc(n, sizeof(*ids));
@@ -40,12 +73,12 @@ void memory(long n, int rounds)
 	while (rounds--) {
 		struct request lock = numbered_request(EX, 0), unlock = unlock_request(0, 0);
 		int fd = open_device();
-		double before = used(), full, after;
+		double before = used(FORGOTTEN), full, after;
 
 		lock_names(fd, &lock, ids, n);
-		full = used();
+		full = used(SOON);
 		unlock_ids(fd, &unlock, ids, n);
-		after = used();
+		after = used(SOON);
 		close(fd);
 		sample("each", (full - before) / n);
 		sample("back", 100 * (full - after) / (full - before));
@@ -108,16 +141,16 @@ void lockspaces(long n, int rounds)
 	int control = open_control();
 
 	while (rounds--) {
-		double before = used();
+		double before = used(FORGOTTEN);
 		uint64_t start = measured_begin();
 
 		create_all(control, minors, n);
 		sample("create", since(start, n));
-		sample("fresh", (used() - before) / n);
+		sample("fresh", (used(SOON) - before) / n);
 		start = measured_begin();
 		lock_in_each(n);
 		sample("lock", since(start, n));
-		sample("idle", (used() - before) / n);
+		sample("idle", (used(SOON) - before) / n);
 		start = measured_begin();
 		remove_all(control, minors, n);
 		sample("remove", since(start, n));

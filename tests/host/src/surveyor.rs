@@ -5,10 +5,10 @@
 use crate::{
     lock_table::{
         inspect,
+        survey::Sight,
         LockId,
         LockTable,
-        Owner,
-        Sight, //
+        Owner, //
     },
     slab::NONE,
 };

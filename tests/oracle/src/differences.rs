@@ -16,7 +16,7 @@ use crate::{
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Row {
-    AdoptedWithFlags,
+    AdoptedExpedited,
     AlternativeIsHeld,
     BlockedWhilePending,
     BusyGetsBuffer,
@@ -36,7 +36,7 @@ pub enum Row {
 
 impl Row {
     pub const ALL: [Row; 16] = [
-        Row::AdoptedWithFlags,
+        Row::AdoptedExpedited,
         Row::AlternativeIsHeld,
         Row::BlockedWhilePending,
         Row::BusyGetsBuffer,
@@ -57,8 +57,8 @@ impl Row {
     /// The row's first cell.
     pub fn title(self) -> &'static str {
         match self {
-            Row::AdoptedWithFlags => "adopting an orphan whose conversion waits, with other flags",
-            Row::CancelledTwice => "cancelling a granted lock that has CANCEL among its flags",
+            Row::AdoptedExpedited => "adopting, with EXPEDITE, an orphan that converts",
+            Row::CancelledTwice => "cancelling a lock whose conversion was cancelled before",
             Row::AlternativeIsHeld => "a conversion by ALTPR or ALTCW to the mode that the lock holds, granted after waiting",
             Row::BlockedWhilePending => "a blocking record read while an operation of that lock is pending",
             Row::BusyGetsBuffer => "a conversion with VALBLK, refused with EBUSY, of a lock without a value buffer",
@@ -122,10 +122,18 @@ pub fn avoid(step: &Step, known: &Known) -> Sent {
     let lock = step.what.lock().and_then(|label| known.lock(label));
     let mut sent = Sent::as_it_is(&step.what);
     match (&step.what, lock) {
-        (What::Adopt { name, ask, .. }, _) if flags_change(known, name, ask) => {
-            return Sent::not(Row::AdoptedWithFlags)
+        (What::Adopt { name, ask, .. }, _) => {
+            sent.without(FORCEUNLOCK, Row::ForcedRequest);
+            if may_convert(known, name) {
+                sent.without(EXPEDITE, Row::AdoptedExpedited);
+                match ask.mode {
+                    PR => sent.without(ALTPR, Row::AlternativeIsHeld),
+                    CW => sent.without(ALTCW, Row::AlternativeIsHeld),
+                    _ => {}
+                }
+            }
         }
-        (What::Lock { .. } | What::Adopt { .. }, _) => {
+        (What::Lock { .. }, _) => {
             sent.without(FORCEUNLOCK, Row::ForcedRequest);
         }
         (What::Purge { node: 2.., .. }, _) => return Sent::not(Row::OtherNode),
@@ -164,16 +172,11 @@ pub fn avoid(step: &Step, known: &Known) -> Sent {
     sent
 }
 
-/// Whether a conversion of an orphan may wait there that others would decide by other flags.
-fn flags_change(known: &Known, name: &Name, ask: &Ask) -> bool {
-    const DECIDING: u32 =
-        NOQUEUE | VALBLK | IVVALBLK | CONVDEADLK | NODLCKWT | EXPEDITE | NOORDER | ALTPR | ALTCW;
+/// Whether a conversion of an orphan may wait on the resource.
+fn may_convert(known: &Known, name: &Name) -> bool {
     let resource = known.known_resource(name);
-    known.owned(None).any(|lock| {
-        lock.granted == Granted::Unsure
-            && Some(lock.resource) == resource
-            && (lock.flags | ask.flags) & DECIDING != 0
-    })
+    let mut orphans = known.owned(None);
+    orphans.any(|lock| lock.granted == Granted::Unsure && Some(lock.resource) == resource)
 }
 
 /// The file to be read before a step is sent, for what its lock is granted decides how.

@@ -10,6 +10,7 @@ use std::{fs, path::Path};
 #[serde(deny_unknown_fields)]
 pub(crate) struct Cases {
     pub(crate) rounds: u32,
+    pub(crate) timed_rounds: u32,
     pub(crate) case: Vec<Case>,
 }
 
@@ -18,9 +19,13 @@ pub(crate) struct Cases {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Case {
     pub(crate) name: String,
-    /// Whether the device that does nothing can do it, too.
+    /// Whether the devices of tests/bench/floor can do it, too.
     #[serde(default)]
     pub(crate) floor: bool,
+    /// Whether it wants two processors and a clock that tells time, instead of one processor and
+    /// one that counts instructions.
+    #[serde(default)]
+    pub(crate) timed: bool,
     #[serde(default)]
     sizes: Vec<u32>,
     #[serde(default)]

@@ -39,6 +39,9 @@ enum Command {
         module: Module,
         #[arg(long)]
         quick: bool,
+        /// What is timed instead of what is counted.
+        #[arg(long)]
+        timed: bool,
         /// These cases instead of all.
         only: Vec<String>,
     },
@@ -58,8 +61,13 @@ fn main() -> Result<ExitCode> {
     let arguments = Arguments::parse();
     let cases = Cases::read(&arguments.cases)?;
     match arguments.command {
-        Command::Plan { module, quick, only } => {
-            plan(&cases, module, quick, &only)?;
+        Command::Plan { module, quick, timed, only } => {
+            check_names(&cases, &only)?;
+            let wanted = |case: &&Case| only.is_empty() || only.contains(&case.name);
+            for case in cases.case.iter().filter(wanted).filter(|case| case.timed == timed) {
+                let rounds = if timed { cases.timed_rounds } else { cases.rounds };
+                plan(case, rounds, module, quick);
+            }
             Ok(ExitCode::SUCCESS)
         }
         Command::Report { folder } => report(&cases, &folder),
@@ -71,21 +79,16 @@ fn main() -> Result<ExitCode> {
     }
 }
 
-fn plan(cases: &Cases, module: Module, quick: bool, only: &[String]) -> Result<()> {
-    let is_case = |name: &String| cases.case.iter().any(|case| case.name == *name);
+fn check_names(cases: &Cases, only: &[String]) -> Result<()> {
     let names: Vec<&str> = cases.case.iter().map(|case| case.name.as_str()).collect();
     for name in only {
-        ensure!(is_case(name), "there is no case '{name}'; there are: {}", names.join(" "));
-    }
-    for case in &cases.case {
-        if only.is_empty() || only.contains(&case.name) {
-            plan_case(case, cases.rounds, module, quick);
-        }
+        let known = names.contains(&name.as_str());
+        ensure!(known, "there is no case '{name}'; there are: {}", names.join(" "));
     }
     Ok(())
 }
 
-fn plan_case(case: &Case, rounds: u32, module: Module, quick: bool) {
+fn plan(case: &Case, rounds: u32, module: Module, quick: bool) {
     let sizes: Vec<String> = case.sizes(module, quick).iter().map(u32::to_string).collect();
     let run = format!("{} {rounds} {}", case.name, sizes.join(" "));
     if case.floor {

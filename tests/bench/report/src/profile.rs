@@ -8,6 +8,7 @@ use std::{
     collections::BTreeMap,
     fs::{self, File},
     io::Write,
+    ops::AddAssign,
     path::Path,
     process::{Command, Stdio},
 };
@@ -21,16 +22,30 @@ pub(crate) struct Traces<'a> {
     pub(crate) top: usize,
 }
 
-/// How often the instruction at each address was executed.
-type Counts = BTreeMap<u64, u64>;
-
 /// What some instructions amount to.
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 struct Tally {
     instructions: u64,
+    /// How often a cache of the first and of the second level did not have what they touched.
+    misses: [u64; 2],
     /// How often the first of them was executed.
     calls: u64,
 }
+
+impl AddAssign for Tally {
+    fn add_assign(&mut self, more: Tally) {
+        self.instructions += more.instructions;
+        self.misses[0] += more.misses[0];
+        self.misses[1] += more.misses[1];
+        self.calls += more.calls;
+    }
+}
+
+/// What was executed at each address.
+type Counts = BTreeMap<u64, Tally>;
+
+/// The same by whatever name.
+type Tallies = BTreeMap<String, Tally>;
 
 struct Symbol {
     name: String,
@@ -68,7 +83,7 @@ impl Traces<'_> {
     pub(crate) fn print(&self) -> Result<()> {
         let counts = self.counts()?;
         let symbols = self.symbols()?;
-        let total: u64 = counts.values().sum();
+        let total: u64 = counts.values().map(|tally| tally.instructions).sum();
         let operations = total as f64 / self.mean()?;
         ensure!(total > 0, "nothing was counted");
         println!(
@@ -77,25 +92,23 @@ impl Traces<'_> {
             grouped(operations)
         );
 
-        let mut parts: BTreeMap<String, Tally> = BTreeMap::new();
-        let mut functions: BTreeMap<String, Tally> = BTreeMap::new();
-        for (address, count) in &counts {
+        let mut parts = Tallies::new();
+        let mut functions = Tallies::new();
+        for (address, tally) in &counts {
             let (part, function, is_entry) = place(&symbols, *address);
-            parts.entry(part.clone()).or_default().instructions += count;
-            let tally = functions.entry(format!("{part:12} {function}")).or_default();
-            tally.instructions += count;
-            if is_entry {
-                tally.calls += count;
-            }
+            let calls = if is_entry { tally.instructions } else { 0 };
+            let name = format!("{part:12} {function}");
+            *parts.entry(part).or_default() += *tally;
+            *functions.entry(name).or_default() += Tally { calls, ..*tally };
         }
         self.show("part", parts, operations);
         self.show("function", functions, operations);
         if let Some(base) = self.section("dlm_device")? {
             let lines = self.lines(&counts, base)?;
             let by = |what: fn(&Line) -> String| {
-                let mut tallies: BTreeMap<String, Tally> = BTreeMap::new();
-                for (line, count) in &lines {
-                    tallies.entry(what(line)).or_default().instructions += count;
+                let mut tallies = Tallies::new();
+                for (line, tally) in &lines {
+                    *tallies.entry(what(line)).or_default() += *tally;
                 }
                 tallies
             };
@@ -114,8 +127,15 @@ impl Traces<'_> {
     fn counts(&self) -> Result<Counts> {
         let mut counts = Counts::new();
         for line in self.read("counts")?.lines() {
-            let (address, count) = line.split_once(' ').context("counts: no two words")?;
-            *counts.entry(hex(address)?).or_default() += count.parse::<u64>()?;
+            let mut words = line.split(' ');
+            let mut word = || words.next().context("counts: a word is missing");
+            let address = hex(word()?)?;
+            let mut number = || anyhow::Ok(word()?.parse::<u64>()?);
+            *counts.entry(address).or_default() += Tally {
+                instructions: number()?,
+                misses: [number()?, number()?],
+                calls: 0,
+            };
         }
         Ok(counts)
     }
@@ -161,10 +181,10 @@ impl Traces<'_> {
 
     /// Each instruction of the module, which was loaded at `base`, goes to the innermost line that
     /// is in the module's sources; what is inlined from elsewhere goes to where it is used.
-    fn lines(&self, counts: &Counts, base: u64) -> Result<Vec<(Line, u64)>> {
-        let inside: Vec<(u64, u64)> = counts
+    fn lines(&self, counts: &Counts, base: u64) -> Result<Vec<(Line, Tally)>> {
+        let inside: Vec<(u64, Tally)> = counts
             .range(base..base + MODULE_MAX)
-            .map(|(address, count)| (address - base, *count))
+            .map(|(address, tally)| (address - base, *tally))
             .collect();
         let offsets = self.folder.join("offsets");
         let mut file = File::create(&offsets)?;
@@ -181,7 +201,7 @@ impl Traces<'_> {
 
         let text = String::from_utf8(output.stdout)?;
         let frames = text.split("\n0x").map(|frames| self.own_line(frames));
-        Ok(frames.zip(inside).map(|(line, (_, count))| (line, count)).collect())
+        Ok(frames.zip(inside).map(|(line, (_, tally))| (line, tally)).collect())
     }
 
     /// Of frames, a function and its place each, the first in our sources.
@@ -199,19 +219,25 @@ impl Traces<'_> {
         ours.unwrap_or_default()
     }
 
-    fn show(&self, what: &str, tallies: BTreeMap<String, Tally>, operations: f64) {
-        let total: u64 = tallies.values().map(|tally| tally.instructions).sum();
+    fn show(&self, what: &str, tallies: Tallies, operations: f64) {
+        let mut all = Tally::default();
+        tallies.values().for_each(|tally| all += *tally);
         let mut tallies: Vec<(String, Tally)> = tallies.into_iter().collect();
         tallies.sort_by_key(|(_, tally)| std::cmp::Reverse(tally.instructions));
-        println!("  an operation   share   calls  {what}");
+        let caches = all.misses[0] > 0;
+        let misses = if caches { "32 KiB miss   1 MiB miss  " } else { "" };
+        println!("an operation   share   calls  {misses}{what}");
         for (name, tally) in tallies.iter().take(self.top) {
-            let calls = tally.calls as f64 / operations;
-            println!(
-                "  {:12.1} {:6.1}%  {:>6}  {name}",
-                tally.instructions as f64 / operations,
-                100.0 * tally.instructions as f64 / total as f64,
-                if calls > 0.0 { format!("{calls:.2}") } else { String::new() },
-            );
+            let each = |count: u64| count as f64 / operations;
+            print!("{:12.1} {:6.1}%", each(tally.instructions), {
+                100.0 * tally.instructions as f64 / all.instructions as f64
+            });
+            print!("  {:>6}  ", if tally.calls > 0 { format!("{:.2}", each(tally.calls)) } else { String::new() });
+            if caches {
+                let [first, second] = tally.misses.map(each);
+                print!("{first:11.2} {second:12.2}  ");
+            }
+            println!("{name}");
         }
         println!();
     }

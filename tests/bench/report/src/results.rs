@@ -4,7 +4,7 @@
 
 use crate::{
     cases::{Case, Cases, Measure, Row, Target},
-    samples::{Samples, Series},
+    samples::{Samples, Series, Summary},
 };
 use serde::Serialize;
 
@@ -27,6 +27,8 @@ pub(crate) struct Verdict {
     /// The value that is worst, or that there is none to judge.
     pub(crate) reached: Option<f64>,
     pub(crate) met: Option<bool>,
+    /// What the floor alone reaches, if that is not enough.
+    pub(crate) beyond: Option<f64>,
 }
 
 /// What was measured of each row, as far as it was.
@@ -70,6 +72,15 @@ impl RowResult {
         Some(value / measure?.median)
     }
 
+    /// For a target that is about fs/dlm: the ratio of the floor to it, where it is largest.
+    fn floor_to_dlm(&self, target: &Target) -> Option<f64> {
+        if target.of != Some(Measure::Dlm) {
+            return None;
+        }
+        let ratio = |(n, floor): (&u32, &Summary)| Some(floor.median / self.dlm.get(n)?.median);
+        self.floor.iter().filter_map(ratio).reduce(f64::max)
+    }
+
     fn judge(&self, target: &Target) -> Verdict {
         let sizes = self.dlm_device.keys().copied();
         let values: Vec<f64> = sizes
@@ -97,6 +108,7 @@ impl RowResult {
                 Some(_) => value <= limit,
                 None => value >= limit,
             }),
+            beyond: self.floor_to_dlm(target).filter(|floor| *floor > limit),
         }
     }
 }

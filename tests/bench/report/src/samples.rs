@@ -6,29 +6,29 @@ use anyhow::{bail, Context, Result};
 use serde::Serialize;
 use std::{collections::BTreeMap, fs, path::Path};
 
-/// The median of some rounds, and how far they lie apart.
+/// The median of some rounds, and the range they are in.
 #[derive(Clone, Copy, Serialize)]
 pub(crate) struct Summary {
     pub(crate) median: f64,
+    /// Of all rounds; of their middle half if there are many, as of what is timed.
     pub(crate) least: f64,
     pub(crate) most: f64,
     pub(crate) rounds: usize,
 }
 
+const MANY: usize = 10;
+
 impl Summary {
     fn of(mut values: Vec<f64>) -> Self {
         values.sort_by(f64::total_cmp);
-        let middle = values.len() / 2;
-        let median = if values.len() % 2 == 0 {
-            (values[middle - 1] + values[middle]) / 2.0
-        } else {
-            values[middle]
-        };
+        let rounds = values.len();
+        let last = rounds - 1;
+        let margin = if rounds < MANY { 0 } else { rounds / 4 };
         Summary {
-            median,
-            least: values[0],
-            most: values[values.len() - 1],
-            rounds: values.len(),
+            median: (values[last / 2] + values[rounds / 2]) / 2.0,
+            least: values[margin],
+            most: values[last - margin],
+            rounds,
         }
     }
 }

@@ -3,7 +3,7 @@
 //! The table, for people: Markdown, in columns.
 
 use crate::{
-    results::RowResult,
+    results::{RowResult, Verdict},
     samples::{Series, Summary},
 };
 use std::fmt::Write;
@@ -48,16 +48,20 @@ fn line(result: &RowResult, index: usize, n: u32) -> [String; HEADINGS.len()] {
     ]
 }
 
-pub(crate) fn verdict(verdict: &crate::results::Verdict) -> String {
+pub(crate) fn verdict(verdict: &Verdict) -> String {
     let word = match verdict.met {
         Some(true) => "met",
         Some(false) => "MISSED",
         None => "not tried",
     };
-    match verdict.reached {
-        Some(value) => format!("{}: {word} ({})", verdict.wanted, short(value)),
-        None => format!("{}: {word}", verdict.wanted),
-    }
+    let reached = verdict.reached.map(|value| format!(" ({})", short(value)));
+    let beyond = verdict.beyond.map(|value| format!(", the floor alone is {}", short(value)));
+    format!(
+        "{}: {word}{}{}",
+        verdict.wanted,
+        reached.unwrap_or_default(),
+        beyond.unwrap_or_default()
+    )
 }
 
 fn short(value: f64) -> String {
@@ -75,7 +79,7 @@ fn cell(series: &Series, n: u32) -> String {
 /// The median, and how much of it lies between the least and the most.
 fn summary(summary: &Summary) -> String {
     let spread = (summary.most - summary.least) / summary.median * 100.0;
-    let value = grouped(summary.median);
+    let value = short(summary.median);
     if spread.is_finite() {
         format!("{value} ±{:.1}%", spread / 2.0)
     } else {

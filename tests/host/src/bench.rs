@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A lockspace for the benchmarks, as `lockspace.rs` and `callbacks.rs` have it in the kernel:
+//! shards of the real lock table, and files whose records wait in real queues.
+
+use crate::{
+    lock_table::{
+        Ask,
+        Completion,
+        IdSpace,
+        LockId,
+        LockTable,
+        Occasion,
+        Owner,
+        Ticket, //
+    },
+    records::Records,
+    terms::{
+        Flags,
+        VALUE_LEN, //
+    },
+    wire::{
+        Change,
+        User,
+        Width, //
+    },
+};
+use kernel::prelude::*;
+use std::sync::{
+    Arc,
+    Mutex, //
+};
+
+pub use crate::terms::Mode;
+
+struct Queue(Mutex<Records>);
+
+impl Queue {
+    fn records<R>(&self, f: impl FnOnce(&mut Records) -> R) -> R {
+        f(&mut self.0.lock().unwrap())
+    }
+}
+
+impl Owner for Arc<Queue> {
+    type Change = Change;
+
+    fn open(&self, change: &Change, occasion: Occasion, value: bool) -> Result<Ticket> {
+        self.records(|records| records.open(change, occasion, value))
+    }
+
+    fn answer(&self, change: &Change, completion: Completion<'_>) -> Result<Ticket> {
+        self.records(|records| records.answer(change, completion))
+    }
+
+    fn conclude(
+        &self,
+        ticket: Ticket,
+        change: &Change,
+        completion: Completion<'_>,
+    ) -> Result<Ticket> {
+        self.records(|records| records.conclude(ticket, change, completion))
+    }
+
+    fn change(
+        &self,
+        ticket: Ticket,
+        change: &Change,
+        occasion: Occasion,
+        value: bool,
+    ) -> Result<Ticket> {
+        self.records(|records| records.change(ticket, change, occasion, value))
+    }
+
+    fn complete(&self, ticket: Ticket, completion: Completion<'_>) {
+        self.records(|records| records.complete(ticket, completion));
+    }
+
+    fn block(&self, ticket: Ticket, id: LockId, mode: Mode) {
+        self.records(|records| records.block(ticket, id, mode));
+    }
+
+    fn close(&self, ticket: Ticket) {
+        self.records(|records| records.close(ticket));
+    }
+
+    fn transaction(&self, ticket: Ticket) -> u64 {
+        self.records(|records| records.transaction(ticket))
+    }
+}
+
+type Shard = Mutex<LockTable<Arc<Queue>>>;
+
+/// A resource's name, with its hash.
+#[derive(Clone, Copy)]
+pub struct Name {
+    bytes: [u8; 8],
+    hash: u32,
+}
+
+impl Name {
+    /// The n-th of many names. All of them with the same `n % shards` are in one shard.
+    pub fn new(n: u32) -> Name {
+        Name {
+            bytes: (u64::from(n) | 0x3030_3030 << 32).to_le_bytes(),
+            // Spreads over all buckets, and leaves the lowest bits as they are.
+            hash: n ^ n.wrapping_mul(0x9e37_79b9) & !63,
+        }
+    }
+}
+
+pub struct Lockspace {
+    // Each in memory of its own, as in the kernel.
+    shards: Vec<Box<Shard>>,
+    shard_bits: u32,
+}
+
+impl Lockspace {
+    pub fn new(shard_bits: u32) -> Lockspace {
+        let shard = |number| Mutex::new(LockTable::new(IdSpace::new(number, shard_bits)));
+        Lockspace {
+            shards: (0..1 << shard_bits).map(|n| Box::new(shard(n))).collect(),
+            shard_bits,
+        }
+    }
+
+    /// Another owner of locks.
+    pub fn open(&self) -> File<'_> {
+        let queue = Arc::new(Queue(Mutex::new(Records::new())));
+        let client = |shard: &Box<Shard>| {
+            let mut table = shard.lock().unwrap();
+            table.add_client(queue.clone()).unwrap()
+        };
+        let clients = self.shards.iter().map(client).collect();
+        File {
+            lockspace: self,
+            queue,
+            clients,
+        }
+    }
+
+    fn with_shard<R>(&self, number: u32, f: impl FnOnce(&mut LockTable<Arc<Queue>>) -> R) -> R {
+        f(&mut self.shards[number as usize].lock().unwrap())
+    }
+}
+
+pub struct File<'a> {
+    lockspace: &'a Lockspace,
+    queue: Arc<Queue>,
+    clients: Vec<u32>,
+}
+
+/// What a program gives with a request.
+const CHANGE: Change = Change::Replace(User {
+    cast_address: 1,
+    cast_parameter: 2,
+    blocking_address: 0,
+    blocking_parameter: 0,
+    lksb: 3,
+    xid: 0,
+});
+
+fn ask(mode: Mode) -> Ask {
+    Ask {
+        mode,
+        flags: Flags::default(),
+        listens: false,
+        pid: 1,
+    }
+}
+
+impl File<'_> {
+    pub fn lock(&self, mode: Mode, name: &Name) -> LockId {
+        let bits = self.lockspace.shard_bits;
+        let number = name.hash & ((1 << bits) - 1);
+        let client = self.clients[number as usize];
+        self.lockspace
+            .with_shard(number, |table| {
+                let hash = name.hash >> bits;
+                table.request(client, hash, &name.bytes, &ask(mode), &CHANGE)
+            })
+            .unwrap()
+    }
+
+    pub fn convert(&self, id: LockId, mode: Mode) {
+        self.with_lock(id, |table| {
+            table.convert(id, &ask(mode), &[0; VALUE_LEN], &CHANGE)
+        });
+    }
+
+    pub fn unlock(&self, id: LockId) {
+        let change = Change::Finish {
+            cast_parameter: 0,
+            lksb: 3,
+        };
+        let flags = Flags::default();
+        self.with_lock(id, |table| {
+            table.unlock(id, flags, &[0; VALUE_LEN], &change)
+        });
+    }
+
+    fn with_lock(&self, id: LockId, f: impl FnOnce(&mut LockTable<Arc<Queue>>) -> Result) {
+        let number = IdSpace::shard_of(id, self.lockspace.shard_bits);
+        self.lockspace.with_shard(number, f).unwrap();
+    }
+
+    /// Reads a record, if there is one, and returns its length.
+    pub fn hear(&self) -> Option<usize> {
+        let width = Width::Bits64;
+        let room = 104;
+        let taken = self
+            .queue
+            .records(|records| records.take(room, width).unwrap())?;
+        let length = taken.record.encode(width).bytes().len();
+        self.queue.records(|records| records.told(taken));
+        Some(length)
+    }
+}
