@@ -17,9 +17,11 @@ use crate::terms::{
 };
 use core::mem::size_of;
 use kernel::prelude::*;
+// The kernel's prelude has these methods, that of the host's tests has not.
+#[cfg(not(CONFIG_RUST))]
 use zerocopy::{
-    FromBytes,
-    IntoBytes, //
+    FromBytes as _,
+    IntoBytes as _, //
 };
 use zerocopy_derive::{
     FromBytes,

@@ -304,7 +304,8 @@ impl<O: Owner> LockTable<O> {
         while let Some(lock) = at {
             at = List::<ByQueue>::next(&self.locks, lock);
             let candidate = self.candidate(lock);
-            let deadlock = rivals.deadlocks(candidate);
+            // Only an adopter can give a lock that converts already the flag NOQUEUE.
+            let deadlock = rivals.deadlocks(candidate) && !candidate.flags.any(Flags::NOQUEUE);
             let turn = if self.first(resource, State::Converting) == Some(lock) {
                 Turn::First
             } else {

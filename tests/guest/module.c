@@ -41,7 +41,7 @@ TEST(stays_while_a_table_is_open)
 	table = open_table(ls.name, "all");
 	ASSERT_NE(NULL, table);
 	close(ls.control);
-	ASSERT_EQ(-EWOULDBLOCK, unload());
+	ASSERT_EQ(-EWOULDBLOCK, unload_module());
 	ASSERT_EQ(0, lockspace_teardown(&ls));
 }
 

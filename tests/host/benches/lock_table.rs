@@ -68,7 +68,8 @@ fn convert(c: &mut Criterion) {
 }
 
 fn grant(c: &mut Criterion) {
-    let mut group = c.benchmark_group("unlock, and so grant one of those who wait, who are then one more");
+    let mut group =
+        c.benchmark_group("unlock, and so grant one of those who wait, who are then one more");
     for waiters in [10, 1_000, 100_000] {
         let lockspace = Lockspace::new(SHARD_BITS);
         let file = lockspace.open();

@@ -61,18 +61,40 @@ fn main() -> Result<ExitCode> {
     let arguments = Arguments::parse();
     let cases = Cases::read(&arguments.cases)?;
     match arguments.command {
-        Command::Plan { module, quick, timed, only } => {
+        Command::Plan {
+            module,
+            quick,
+            timed,
+            only,
+        } => {
             check_names(&cases, &only)?;
             let wanted = |case: &&Case| only.is_empty() || only.contains(&case.name);
-            for case in cases.case.iter().filter(wanted).filter(|case| case.timed == timed) {
-                let rounds = if timed { cases.timed_rounds } else { cases.rounds };
+            for case in cases
+                .case
+                .iter()
+                .filter(wanted)
+                .filter(|case| case.timed == timed)
+            {
+                let rounds = if timed {
+                    cases.timed_rounds
+                } else {
+                    cases.rounds
+                };
                 plan(case, rounds, module, quick);
             }
             Ok(ExitCode::SUCCESS)
         }
         Command::Report { folder } => report(&cases, &folder),
-        Command::Profile { folder, sources, top } => {
-            let traces = Traces { folder: &folder, sources: &sources, top };
+        Command::Profile {
+            folder,
+            sources,
+            top,
+        } => {
+            let traces = Traces {
+                folder: &folder,
+                sources: &sources,
+                top,
+            };
             traces.print()?;
             Ok(ExitCode::SUCCESS)
         }
@@ -83,13 +105,21 @@ fn check_names(cases: &Cases, only: &[String]) -> Result<()> {
     let names: Vec<&str> = cases.case.iter().map(|case| case.name.as_str()).collect();
     for name in only {
         let known = names.contains(&name.as_str());
-        ensure!(known, "there is no case '{name}'; there are: {}", names.join(" "));
+        ensure!(
+            known,
+            "there is no case '{name}'; there are: {}",
+            names.join(" ")
+        );
     }
     Ok(())
 }
 
 fn plan(case: &Case, rounds: u32, module: Module, quick: bool) {
-    let sizes: Vec<String> = case.sizes(module, quick).iter().map(u32::to_string).collect();
+    let sizes: Vec<String> = case
+        .sizes(module, quick)
+        .iter()
+        .map(u32::to_string)
+        .collect();
     let run = format!("{} {rounds} {}", case.name, sizes.join(" "));
     if case.floor {
         println!("floor {run}");
@@ -100,13 +130,19 @@ fn plan(case: &Case, rounds: u32, module: Module, quick: bool) {
 fn report(cases: &Cases, folder: &Path) -> Result<ExitCode> {
     let ours = Samples::read(&folder.join("dlm_device.tsv"))?;
     let theirs = folder.join("dlm.tsv");
-    let theirs = theirs.exists().then(|| Samples::read(&theirs)).transpose()?;
+    let theirs = theirs
+        .exists()
+        .then(|| Samples::read(&theirs))
+        .transpose()?;
     let results = results(cases, theirs.as_ref(), &ours);
 
     let table = table::table(&results);
     print!("{table}");
     fs::write(folder.join("bench.md"), table)?;
-    fs::write(folder.join("bench.json"), serde_json::to_string_pretty(&results)?)?;
+    fs::write(
+        folder.join("bench.json"),
+        serde_json::to_string_pretty(&results)?,
+    )?;
     for result in results.iter().filter(|result| result.dlm_device.len() > 1) {
         plot::plot(result, &folder.join(format!("{}.svg", result.key)))?;
     }
@@ -115,7 +151,11 @@ fn report(cases: &Cases, folder: &Path) -> Result<ExitCode> {
 
 /// Says which targets are missed.
 fn conclude(results: &[RowResult]) -> ExitCode {
-    let verdicts = || results.iter().flat_map(|r| r.targets.iter().map(move |t| (r, t)));
+    let verdicts = || {
+        results
+            .iter()
+            .flat_map(|r| r.targets.iter().map(move |t| (r, t)))
+    };
     let count = |met| verdicts().filter(|(_, t)| t.met == met).count();
     println!(
         "\n{} targets met, {} missed, {} not tried",

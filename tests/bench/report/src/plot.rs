@@ -21,7 +21,10 @@ pub(crate) fn plot(result: &RowResult, path: &Path) -> Result<()> {
     let points = || lines.iter().flat_map(|(_, series, _)| series.iter());
     let smallest = points().map(|(n, _)| *n).min().unwrap_or(1);
     let largest = points().map(|(n, _)| *n).max().unwrap_or(1);
-    let least = points().map(|(_, s)| s.least).fold(f64::MAX, f64::min).max(1.0);
+    let least = points()
+        .map(|(_, s)| s.least)
+        .fold(f64::MAX, f64::min)
+        .max(1.0);
     let most = points().map(|(_, s)| s.most).fold(1.0, f64::max);
 
     let area = SVGBackend::new(path, SIZE).into_drawing_area();
@@ -45,7 +48,10 @@ pub(crate) fn plot(result: &RowResult, path: &Path) -> Result<()> {
         .draw()?;
     for (name, series, colour) in lines.iter().filter(|(_, series, _)| !series.is_empty()) {
         let medians = |series: &Series| -> Vec<(f64, f64)> {
-            series.iter().map(|(n, s)| (f64::from(*n), s.median)).collect()
+            series
+                .iter()
+                .map(|(n, s)| (f64::from(*n), s.median))
+                .collect()
         };
         let style = colour.stroke_width(2);
         chart

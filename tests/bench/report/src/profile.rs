@@ -113,7 +113,11 @@ impl Traces<'_> {
                 tallies
             };
             self.show("source file", by(|line| line.file.clone()), operations);
-            self.show("function of the source, inlined or not", by(Line::function), operations);
+            self.show(
+                "function of the source, inlined or not",
+                by(Line::function),
+                operations,
+            );
             self.show("line of the source", by(Line::place), operations);
         }
         Ok(())
@@ -153,7 +157,11 @@ impl Traces<'_> {
             if !matches!(kind, "t" | "T" | "w" | "W") || name.starts_with(['.', '$']) {
                 continue;
             }
-            let module = words.next().unwrap_or(KERNEL).trim_matches(['[', ']']).to_owned();
+            let module = words
+                .next()
+                .unwrap_or(KERNEL)
+                .trim_matches(['[', ']'])
+                .to_owned();
             let name = short(&format!("{:#}", rustc_demangle::demangle(name)));
             symbols.insert(hex(address)?, Symbol { name, module });
         }
@@ -165,8 +173,13 @@ impl Traces<'_> {
         let mut kinds: BTreeMap<String, Vec<f64>> = BTreeMap::new();
         for line in self.read("samples")?.lines() {
             let words: Vec<&str> = line.split('\t').collect();
-            let [_, key, _, value] = words[..] else { continue };
-            kinds.entry(key.to_owned()).or_default().push(value.parse()?);
+            let [_, key, _, value] = words[..] else {
+                continue;
+            };
+            kinds
+                .entry(key.to_owned())
+                .or_default()
+                .push(value.parse()?);
         }
         let mean = |values: &Vec<f64>| values.iter().sum::<f64>() / values.len() as f64;
         Ok(kinds.values().map(mean).sum())
@@ -175,8 +188,11 @@ impl Traces<'_> {
     /// Where the code of a module was loaded.
     fn section(&self, module: &str) -> Result<Option<u64>> {
         let text = self.read("sections")?;
-        let line = text.lines().find_map(|line| line.strip_prefix(&format!("{module} ")));
-        line.map(|address| hex(address.trim_start_matches("0x"))).transpose()
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix(&format!("{module} ")));
+        line.map(|address| hex(address.trim_start_matches("0x")))
+            .transpose()
     }
 
     /// Each instruction of the module, which was loaded at `base`, goes to the innermost line that
@@ -201,7 +217,10 @@ impl Traces<'_> {
 
         let text = String::from_utf8(output.stdout)?;
         let frames = text.split("\n0x").map(|frames| self.own_line(frames));
-        Ok(frames.zip(inside).map(|(line, (_, tally))| (line, tally)).collect())
+        Ok(frames
+            .zip(inside)
+            .map(|(line, (_, tally))| (line, tally))
+            .collect())
     }
 
     /// Of frames, a function and its place each, the first in our sources.
@@ -225,14 +244,25 @@ impl Traces<'_> {
         let mut tallies: Vec<(String, Tally)> = tallies.into_iter().collect();
         tallies.sort_by_key(|(_, tally)| std::cmp::Reverse(tally.instructions));
         let caches = all.misses[0] > 0;
-        let misses = if caches { "32 KiB miss   1 MiB miss  " } else { "" };
+        let misses = if caches {
+            "32 KiB miss   1 MiB miss  "
+        } else {
+            ""
+        };
         println!("an operation   share   calls  {misses}{what}");
         for (name, tally) in tallies.iter().take(self.top) {
             let each = |count: u64| count as f64 / operations;
             print!("{:12.1} {:6.1}%", each(tally.instructions), {
                 100.0 * tally.instructions as f64 / all.instructions as f64
             });
-            print!("  {:>6}  ", if tally.calls > 0 { format!("{:.2}", each(tally.calls)) } else { String::new() });
+            print!(
+                "  {:>6}  ",
+                if tally.calls > 0 {
+                    format!("{:.2}", each(tally.calls))
+                } else {
+                    String::new()
+                }
+            );
             if caches {
                 let [first, second] = tally.misses.map(each);
                 print!("{first:11.2} {second:12.2}  ");
@@ -249,9 +279,11 @@ fn place(symbols: &Symbols, address: u64) -> (String, String, bool) {
         return (USER.to_owned(), String::new(), false);
     }
     match symbols.range(..=address).next_back() {
-        Some((entry, symbol)) => {
-            (symbol.module.clone(), symbol.name.clone(), *entry == address)
-        }
+        Some((entry, symbol)) => (
+            symbol.module.clone(),
+            symbol.name.clone(),
+            *entry == address,
+        ),
         None => (KERNEL.to_owned(), format!("{address:x}"), false),
     }
 }

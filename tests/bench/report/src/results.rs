@@ -33,7 +33,10 @@ pub(crate) struct Verdict {
 
 /// What was measured of each row, as far as it was.
 pub(crate) fn results(cases: &Cases, dlm: Option<&Samples>, ours: &Samples) -> Vec<RowResult> {
-    let rows = cases.case.iter().flat_map(|c| c.row.iter().map(move |r| (c, r)));
+    let rows = cases
+        .case
+        .iter()
+        .flat_map(|c| c.row.iter().map(move |r| (c, r)));
     rows.map(|(case, row)| result(case, row, dlm, ours))
         .filter(|result| !result.dlm_device.is_empty())
         .collect()
@@ -46,7 +49,9 @@ fn result(case: &Case, row: &Row, dlm: Option<&Samples>, ours: &Samples) -> RowR
         unit: row.unit.clone(),
         scales: case.scales(),
         floor: ours.of_floor(&key),
-        dlm: dlm.map(|samples| samples.of_module(&key)).unwrap_or_default(),
+        dlm: dlm
+            .map(|samples| samples.of_module(&key))
+            .unwrap_or_default(),
         dlm_device: ours.of_module(&key),
         targets: Vec::new(),
         key,
@@ -84,7 +89,7 @@ impl RowResult {
     fn judge(&self, target: &Target) -> Verdict {
         let sizes = self.dlm_device.keys().copied();
         let values: Vec<f64> = sizes
-            .filter(|n| target.at.is_none_or(|at| at == *n))
+            .filter(|n| target.is_for(*n))
             .filter_map(|n| self.compared(target.of, n))
             .collect();
         let (word, limit, reached) = match (target.at_most, target.at_least) {

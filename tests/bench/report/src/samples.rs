@@ -55,7 +55,10 @@ impl Samples {
                 .push(value.parse()?);
         }
         let summarise = |series: BTreeMap<u32, Vec<f64>>| {
-            series.into_iter().map(|(n, v)| (n, Summary::of(v))).collect()
+            series
+                .into_iter()
+                .map(|(n, v)| (n, Summary::of(v)))
+                .collect()
         };
         Ok(Samples(
             values.into_iter().map(|(k, v)| (k, summarise(v))).collect(),

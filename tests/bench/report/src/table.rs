@@ -9,16 +9,35 @@ use crate::{
 use std::fmt::Write;
 
 const HEADINGS: [&str; 8] = [
-    "case", "n", "unit", "floor", "fs/dlm", "dlm_device", "ratio", "must reach",
+    "case",
+    "n",
+    "unit",
+    "floor",
+    "fs/dlm",
+    "dlm_device",
+    "ratio",
+    "must reach",
 ];
 
 pub(crate) fn table(results: &[RowResult]) -> String {
     let mut lines = vec![HEADINGS.map(str::to_owned)];
     for result in results {
-        lines.extend(result.dlm_device.keys().enumerate().map(|(i, n)| line(result, i, *n)));
+        lines.extend(
+            result
+                .dlm_device
+                .keys()
+                .enumerate()
+                .map(|(i, n)| line(result, i, *n)),
+        );
     }
     let widths: Vec<usize> = (0..HEADINGS.len())
-        .map(|column| lines.iter().map(|l| l[column].chars().count()).max().unwrap_or(0))
+        .map(|column| {
+            lines
+                .iter()
+                .map(|l| l[column].chars().count())
+                .max()
+                .unwrap_or(0)
+        })
         .collect();
     lines.insert(1, std::array::from_fn(|column| "-".repeat(widths[column])));
 
@@ -34,16 +53,29 @@ pub(crate) fn table(results: &[RowResult]) -> String {
 
 /// What is the same for all sizes stands in the first of its lines.
 fn line(result: &RowResult, index: usize, n: u32) -> [String; HEADINGS.len()] {
-    let first = |text: &str| if index == 0 { text.to_owned() } else { String::new() };
+    let first = |text: &str| {
+        if index == 0 {
+            text.to_owned()
+        } else {
+            String::new()
+        }
+    };
     let targets: Vec<String> = result.targets.iter().map(verdict).collect();
     [
         first(&result.title),
-        if result.scales { grouped(n.into()) } else { String::new() },
+        if result.scales {
+            grouped(n.into())
+        } else {
+            String::new()
+        },
         first(&result.unit),
         cell(&result.floor, n),
         cell(&result.dlm, n),
         cell(&result.dlm_device, n),
-        result.ratio(n).map(|r| format!("{r:.2}")).unwrap_or_default(),
+        result
+            .ratio(n)
+            .map(|r| format!("{r:.2}"))
+            .unwrap_or_default(),
         first(&targets.join("; ")),
     ]
 }
@@ -55,7 +87,9 @@ pub(crate) fn verdict(verdict: &Verdict) -> String {
         None => "not tried",
     };
     let reached = verdict.reached.map(|value| format!(" ({})", short(value)));
-    let beyond = verdict.beyond.map(|value| format!(", the floor alone is {}", short(value)));
+    let beyond = verdict
+        .beyond
+        .map(|value| format!(", the floor alone is {}", short(value)));
     format!(
         "{}: {word}{}{}",
         verdict.wanted,
