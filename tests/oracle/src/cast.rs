@@ -16,37 +16,38 @@ use nix::{
     poll::{poll, PollFd, PollFlags, PollTimeout},
     sys::{
         signal::{kill, Signal},
-        socket::{socketpair, AddressFamily, SockFlag, SockType},
         wait::waitpid,
     },
     unistd::Pid,
 };
 use std::{
+    cell::UnsafeCell,
     ffi::{c_int, CString},
     fs::{File, OpenOptions},
     io::{self, Read, Write},
     os::{
         fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd},
-        unix::{fs::OpenOptionsExt, net::UnixDatagram},
+        unix::fs::OpenOptionsExt,
     },
-    time::Duration,
+    ptr::NonNull,
+    sync::atomic::{AtomicU32, Ordering},
+    time::{Duration, Instant},
 };
 
 /// After this long without an answer a process is taken to hang in the kernel.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Room for any order.
-const MESSAGE: usize = 512;
+/// Room for any request.
+const REQUEST: usize = 256;
 
-const STACK: usize = 64 << 10;
+/// A process calls hardly anything.
+const STACK: usize = 16 << 10;
 
 /// What a system call returned, or a negative errno.
 pub type Answer = i32;
 
-/// The first byte of what a process is told. The second is its file descriptor, if it is about
-/// one; what to write follows.
+/// A system call to be made.
 #[derive(Clone, Copy)]
-#[repr(u8)]
 enum Order {
     Open,
     Close,
@@ -56,55 +57,102 @@ enum Order {
 pub struct Process {
     pid: Pid,
     handle: OwnedFd,
-    socket: UnixDatagram,
-    _life: Box<Life>,
+    life: NonNull<Life>,
 }
 
-/// What a process uses as long as it lives.
+/// What a process uses as long as it lives. Whose turn it is says who may look at the rest.
 struct Life {
-    stack: Stack,
-    socket: c_int,
+    turn: AtomicU32,
+    stack: UnsafeCell<Stack>,
+    task: UnsafeCell<Task>,
     device: CString,
+}
+
+const OURS: u32 = 0;
+const ITS: u32 = 1;
+
+struct Task {
+    order: Order,
+    /// The process's file descriptor.
+    number: c_int,
+    length: usize,
+    request: [u8; REQUEST],
+    answer: Answer,
 }
 
 /// Aligned as the processor wants it.
 type Stack = [u128; STACK / 16];
 
+impl Life {
+    /// Lets the other one go on.
+    fn pass(&self, turn: u32) {
+        self.turn.store(turn, Ordering::Release);
+        let waiters = 1;
+        // SAFETY: it wakes who waits for the word to change, which is only looked at.
+        unsafe {
+            libc::syscall(
+                libc::SYS_futex,
+                &self.turn,
+                libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG,
+                waiters,
+            )
+        };
+    }
+
+    /// Waits until it is this one's turn. Or less long: it has to be looked at again.
+    fn wait(&self, turn: u32) {
+        let patience = libc::timespec {
+            tv_sec: PATIENCE.as_secs() as i64,
+            tv_nsec: 0,
+        };
+        let other = OURS + ITS - turn;
+        // SAFETY: the word and the time are only looked at.
+        unsafe {
+            libc::syscall(
+                libc::SYS_futex,
+                &self.turn,
+                libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG,
+                other,
+                &patience,
+            )
+        };
+    }
+
+    fn is_turn(&self, turn: u32) -> bool {
+        self.turn.load(Ordering::Acquire) == turn
+    }
+}
+
 impl Process {
     /// A process that opens `device` when asked to open a file.
     pub fn start(device: &str) -> io::Result<Process> {
-        let (ours, its) = socketpair(
-            AddressFamily::Unix,
-            SockType::SeqPacket,
-            None,
-            SockFlag::empty(),
-        )?;
-        let mut life = Box::new(Life {
-            stack: [0; STACK / 16],
-            socket: its.as_raw_fd(),
+        let life = NonNull::from(Box::leak(Box::new(Life {
+            turn: AtomicU32::new(ITS),
+            stack: UnsafeCell::new([0; STACK / 16]),
+            task: UnsafeCell::new(Task {
+                order: Order::Open,
+                number: 0,
+                length: 0,
+                request: [0; REQUEST],
+                answer: 0,
+            }),
             device: CString::new(device)?,
-        });
-        let top = (&raw mut life.stack).wrapping_add(1);
-        let arg = &raw mut *life;
+        })));
         // SAFETY: it uses our memory, but of that only `life`, which stays as long as it lives, and
         // the thread's errno, which nobody else does while it works; see `obey`.
-        let pid =
-            unsafe { libc::clone(obey, top.cast(), libc::CLONE_VM | libc::SIGCHLD, arg.cast()) };
+        let pid = unsafe {
+            let top = life.as_ref().stack.get().add(1);
+            let arg = life.as_ptr().cast();
+            libc::clone(obey, top.cast(), libc::CLONE_VM | libc::SIGCHLD, arg)
+        };
         if pid < 0 {
             return Err(io::Error::last_os_error());
         }
         let pid = Pid::from_raw(pid);
         // SAFETY: two system calls that take numbers and return a file descriptor.
         let handle = unsafe { new_file(libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), 0))? };
-        let socket = UnixDatagram::from(ours);
-        socket.set_read_timeout(Some(PATIENCE))?;
-        let process = Process {
-            pid,
-            handle,
-            socket,
-            _life: life,
-        };
-        process.receive()?;
+        let process = Process { pid, handle, life };
+        process.await_answer()?;
         Ok(process)
     }
 
@@ -124,7 +172,7 @@ impl Process {
         };
         Ok(SharedFile {
             file: file.into(),
-            number: number as u8,
+            number,
         })
     }
 
@@ -142,31 +190,37 @@ impl Process {
     pub fn kill(self) -> io::Result<()> {
         kill(self.pid, Signal::SIGKILL)?;
         waitpid(self.pid, None)?;
+        // SAFETY: it was leaked for the process.
+        drop(unsafe { Box::from_raw(self.life.as_ptr()) });
         Ok(())
     }
 
-    fn tell(&self, order: Order, number: u8, data: &[u8]) -> io::Result<Answer> {
-        let mut message = [0; MESSAGE];
-        let length = 2 + data.len();
-        message[..2].copy_from_slice(&[order as u8, number]);
-        message[2..length].copy_from_slice(data);
-        self.socket.send(&message[..length])?;
-        self.receive()
+    fn life(&self) -> &Life {
+        // SAFETY: it is there until the process is killed; what changes in it are cells.
+        unsafe { self.life.as_ref() }
     }
 
-    fn receive(&self) -> io::Result<Answer> {
-        let mut answer = [0; 4];
-        let length = self
-            .socket
-            .recv(&mut answer)
-            .map_err(|error| match error.kind() {
-                io::ErrorKind::WouldBlock => io::Error::other("a system call does not return"),
-                _ => error,
-            })?;
-        match length {
-            4 => Ok(Answer::from_ne_bytes(answer)),
-            _ => Err(io::Error::other("a process has died of itself")),
+    fn tell(&self, order: Order, number: c_int, request: &[u8]) -> io::Result<Answer> {
+        // SAFETY: it is our turn.
+        let task = unsafe { &mut *self.life().task.get() };
+        task.order = order;
+        task.number = number;
+        task.length = request.len();
+        task.request[..request.len()].copy_from_slice(request);
+        self.life().pass(ITS);
+        self.await_answer()
+    }
+
+    fn await_answer(&self) -> io::Result<Answer> {
+        let mut start = None;
+        while !self.life().is_turn(OURS) {
+            self.life().wait(OURS);
+            if start.get_or_insert_with(Instant::now).elapsed() > PATIENCE {
+                return Err(io::Error::other("a system call does not return"));
+            }
         }
+        // SAFETY: it is our turn.
+        Ok(unsafe { (*self.life().task.get()).answer })
     }
 }
 
@@ -181,38 +235,34 @@ unsafe fn new_file(number: libc::c_long) -> io::Result<OwnedFd> {
     }
 }
 
-/// What a process does all its life. From the moment it has answered others work on the same
-/// memory, with the same errno: so there are only system calls here that cannot fail then, and
-/// nothing is allocated.
+/// What a process does all its life. When it is not its turn others work on the same memory, with
+/// the same errno: then it only waits, in a system call whose failure is no matter. Nothing is
+/// allocated here.
 extern "C" fn obey(life: *mut libc::c_void) -> c_int {
-    let mut message = [0u8; MESSAGE];
-    // SAFETY: it is a process's, which is no more changed.
-    let (socket, device) = unsafe {
-        let life = life.cast::<Life>();
-        ((*life).socket, (*life).device.as_ptr())
-    };
-    // SAFETY: system calls with buffers of the right size; the file descriptors are this process's.
+    // SAFETY: it stays as long as this process lives; what changes in it are cells.
+    let life = unsafe { &*life.cast::<Life>() };
+    // SAFETY: two system calls that take numbers.
     unsafe {
         libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
         // Files of others, which would stay open.
-        libc::close_range(3, socket as u32 - 1, 0);
-        libc::close_range(socket as u32 + 1, u32::MAX, 0);
-        let mut answer: Answer = 0;
-        loop {
-            libc::send(socket, (&raw const answer).cast(), 4, 0);
-            let length = libc::recv(socket, message.as_mut_ptr().cast(), MESSAGE, 0);
-            if length < 2 {
-                libc::_exit(0);
-            }
-            let (order, number) = (message[0], message[1].into());
-            let result = if order == Order::Open as u8 {
-                libc::open(device, libc::O_RDWR | libc::O_NONBLOCK) as isize
-            } else if order == Order::Close as u8 {
-                libc::close(number) as isize
-            } else {
-                libc::write(number, message[2..].as_ptr().cast(), length as usize - 2)
+        libc::close_range(3, u32::MAX, 0);
+    }
+    loop {
+        life.pass(OURS);
+        while !life.is_turn(ITS) {
+            life.wait(ITS);
+        }
+        // SAFETY: it is this process's turn, and the file descriptor is its own.
+        unsafe {
+            let task = &mut *life.task.get();
+            let result = match task.order {
+                Order::Open => {
+                    libc::open(life.device.as_ptr(), libc::O_RDWR | libc::O_NONBLOCK) as isize
+                }
+                Order::Close => libc::close(task.number) as isize,
+                Order::Write => libc::write(task.number, task.request.as_ptr().cast(), task.length),
             };
-            answer = match result {
+            task.answer = match result {
                 0.. => result as Answer,
                 _ => -*libc::__errno_location(),
             };
@@ -231,7 +281,7 @@ pub fn returned(result: &io::Result<usize>) -> Answer {
 pub struct SharedFile {
     file: File,
     /// The process's descriptor.
-    number: u8,
+    number: c_int,
 }
 
 impl SharedFile {
