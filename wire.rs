@@ -17,16 +17,8 @@ use crate::terms::{
 };
 use core::mem::size_of;
 use kernel::prelude::*;
-// The kernel's prelude has these methods, that of the host's tests has not.
-#[cfg(not(CONFIG_RUST))]
-use zerocopy::{
-    FromBytes as _,
-    IntoBytes as _, //
-};
 use zerocopy_derive::{
-    FromBytes,
     Immutable,
-    IntoBytes,
     KnownLayout, //
 };
 

@@ -90,10 +90,10 @@ impl Drop for Folder {
 ///
 /// # Invariants
 ///
-/// `entry` is what debugfs gave for the file, perhaps an error. `source` is what the file carries.
+/// `entry` is what debugfs gave for the file, perhaps an error. `_source` is what the file carries.
 pub(crate) struct ListingFile<L: Listing> {
     entry: *mut bindings::dentry,
-    source: KBox<L::Source>,
+    _source: KBox<L::Source>,
 }
 
 // SAFETY: debugfs may be called on any thread, and the source is `Send`.
@@ -117,7 +117,10 @@ impl<L: Listing> ListingFile<L> {
                 Operations::<L>::FILE,
             )
         };
-        Ok(ListingFile { entry, source })
+        Ok(ListingFile {
+            entry,
+            _source: source,
+        })
     }
 }
 
@@ -126,7 +129,6 @@ impl<L: Listing> Drop for ListingFile<L> {
         // SAFETY: By the type invariants. When it returns, nobody uses the source any more, who
         // is dropped after this.
         unsafe { bindings::debugfs_remove(self.entry) };
-        let _ = &self.source;
     }
 }
 

@@ -292,7 +292,7 @@ const char *prefix(void)
 
 const char *device(const char *rest)
 {
-	static char path[PATH_MAX];
+	static _Thread_local char path[PATH_MAX];
 
 	snprintf(path, sizeof(path), "/dev/%s%s", prefix(), rest);
 	return path;

@@ -16,6 +16,7 @@ use crate::{
     },
     records::Records,
     terms::{
+        self,
         Flags,
         VALUE_LEN, //
     },
@@ -31,7 +32,12 @@ use std::sync::{
     Mutex, //
 };
 
-pub use crate::terms::Mode;
+/// The modes that benchmarks use.
+#[derive(Clone, Copy)]
+pub enum Mode {
+    Nl,
+    Ex,
+}
 
 struct Queue(Mutex<Records>);
 
@@ -75,7 +81,7 @@ impl Owner for Arc<Queue> {
         self.records(|records| records.complete(ticket, completion));
     }
 
-    fn block(&self, ticket: Ticket, id: LockId, mode: Mode) {
+    fn block(&self, ticket: Ticket, id: LockId, mode: terms::Mode) {
         self.records(|records| records.block(ticket, id, mode));
     }
 
@@ -161,7 +167,10 @@ const CHANGE: Change = Change::Replace(User {
 
 fn ask(mode: Mode) -> Ask {
     Ask {
-        mode,
+        mode: match mode {
+            Mode::Nl => terms::Mode::Nl,
+            Mode::Ex => terms::Mode::Ex,
+        },
         flags: Flags::default(),
         listens: false,
         pid: 1,
@@ -210,7 +219,7 @@ impl File<'_> {
         let taken = self
             .queue
             .records(|records| records.take(room, width).unwrap())?;
-        let length = taken.record.encode(width).bytes().len();
+        let length = taken.record.encoded(width, <[u8]>::len);
         self.queue.records(|records| records.told(taken));
         Some(length)
     }

@@ -19,6 +19,8 @@ mod terms;
 #[path = "../../../wire.rs"]
 mod wire;
 
+pub mod bench;
+
 #[cfg(test)]
 mod model;
 #[cfg(test)]

@@ -24,4 +24,8 @@ pub mod prelude {
         Error,
         Result, //
     };
+    pub use zerocopy::{
+        FromBytes,
+        IntoBytes, //
+    };
 }
