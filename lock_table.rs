@@ -259,6 +259,16 @@ fn fellow_waiters<'a, O>(clients: &'a mut Slab<Client<O>>, lock: &Lock) -> Optio
     Some(count(&mut clients.get_mut(lock.client)?.holdings))
 }
 
+/// Counts a lock as no longer its client's, which is returned; an orphan has none.
+fn disown<'a, O>(clients: &'a mut Slab<Client<O>>, lock: &Lock) -> Option<&'a mut Client<O>> {
+    if let Some(fellows) = fellow_waiters(clients, lock) {
+        *fellows -= 1;
+    }
+    let client = clients.get_mut(lock.client)?;
+    client.holdings.all -= 1;
+    Some(client)
+}
+
 impl AddAssign for Holdings {
     fn add_assign(&mut self, more: Self) {
         self.all += more.all;
@@ -770,13 +780,10 @@ impl<O: Owner> LockTable<O> {
     fn orphan(&mut self, lock: u32) -> bool {
         let quick = self.is_quick(lock);
         let entry = &self.locks[lock];
-        if let Some(fellows) = fellow_waiters(&mut self.clients, entry) {
-            *fellows -= 1;
+        if let Some(client) = disown(&mut self.clients, entry) {
+            client.owner.close(entry.ticket);
+            client.owned.remove(&mut self.locks, lock);
         }
-        let client = &mut self.clients[entry.client];
-        client.owner.close(entry.ticket);
-        client.holdings.all -= 1;
-        client.owned.remove(&mut self.locks, lock);
         let entry = &mut self.locks[lock];
         entry.client = NONE;
         entry.ticket = self.next_orphan;
@@ -960,32 +967,25 @@ impl<O: Owner> LockTable<O> {
     fn take_out(&mut self, lock: u32) {
         self.step_aside(Stand::Lock(lock));
         let entry = &mut self.locks[lock];
-        if let Some(fellows) = fellow_waiters(&mut self.clients, entry) {
-            *fellows -= 1;
-        }
         let resource = &mut self.resources[entry.resource];
         resource.count_out(entry);
         let Lock {
             state,
             queue,
             owned,
-            client,
             value,
             ..
         } = *entry;
+        let others = match disown(&mut self.clients, entry) {
+            Some(client) => &mut client.owned,
+            None => &mut self.orphans,
+        };
         self.locks.remove(lock);
         self.values.remove(value);
+        others.close_gap(&mut self.locks, owned);
         if let Some(others) = resource.queue_mut(state) {
             others.close_gap(&mut self.locks, queue);
         }
-        let others = match self.clients.get_mut(client) {
-            Some(client) => {
-                client.holdings.all -= 1;
-                &mut client.owned
-            }
-            None => &mut self.orphans,
-        };
-        others.close_gap(&mut self.locks, owned);
     }
 
     /// Makes a lock its client's own.

@@ -52,13 +52,6 @@ pub(crate) struct Target {
     pub(crate) at_least: Option<f64>,
     pub(crate) of: Option<Measure>,
     pub(crate) at: Option<u32>,
-    pub(crate) from: Option<u32>,
-}
-
-impl Target {
-    pub(crate) fn is_for(&self, n: u32) -> bool {
-        self.at.is_none_or(|at| at == n) && self.from.is_none_or(|from| from <= n)
-    }
 }
 
 /// What a value is compared with.

@@ -89,7 +89,7 @@ impl RowResult {
     fn judge(&self, target: &Target) -> Verdict {
         let sizes = self.dlm_device.keys().copied();
         let values: Vec<f64> = sizes
-            .filter(|n| target.is_for(*n))
+            .filter(|n| target.at.is_none_or(|at| at == *n))
             .filter_map(|n| self.compared(target.of, n))
             .collect();
         let (word, limit, reached) = match (target.at_most, target.at_least) {
