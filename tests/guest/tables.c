@@ -757,6 +757,12 @@ static long memory(const char *kind)
 	return value;
 }
 
+/* The debug kernel does, to find who uses it still: there, those who come and go fill the memory. */
+static bool keeps_freed_memory(void)
+{
+	return !access("/sys/kernel/debug/kmemleak", F_OK);
+}
+
 static void dump_both(struct __test_metadata *_metadata, FIXTURE_DATA(crowd) *self)
 {
 	long free_before, slab_before;
@@ -766,8 +772,10 @@ static void dump_both(struct __test_metadata *_metadata, FIXTURE_DATA(crowd) *se
 	slab_before = memory("Slab:");
 	DUMP("locks");
 	DUMP("all");
-	EXPECT_LT(free_before - memory("MemFree:"), 8192);
-	EXPECT_LT(memory("Slab:") - slab_before, 4096);
+	if (!keeps_freed_memory()) {
+		EXPECT_LT(free_before - memory("MemFree:"), 8192);
+		EXPECT_LT(memory("Slab:") - slab_before, 4096);
+	}
 	END_CHURN();
 }
 
