@@ -19,9 +19,7 @@ build_report() {
 build_guest() {
 	in_root -- make -C "$source/guest" OUT="$shared"
 	cp "$source"/guest/run-* "$shared/"
-	mkdir -p "$out/floor"
-	cp "$source/floor/"* "$out/floor/"
-	SRC=$out/floor LOG=$out/floor/log "$here/module"
+	SRC=$source/floor COPY=$out/floor LOG=$out/floor.log "$here/module"
 	cp "$out/floor/floor.ko" "$shared/"
 }
 
