@@ -19,12 +19,14 @@ use crate::{
         Ticket, //
     },
     records::{
-        Records,
-        Taken, //
+        Entry,
+        Records, //
     },
     terms::Mode,
     wire::{
         Change,
+        Record,
+        RecordBuffer,
         Width, //
     },
 };
@@ -84,44 +86,62 @@ impl Queue {
         )
     }
 
-    /// Takes the first record out, to be followed by [`Self::told`] or [`Self::untold`].
+    /// Takes the first record out and puts it into `buffer`, to be followed by [`Self::told`] or
+    /// [`Self::untold`].
     ///
     /// `width` is asked when there is a record: a 32-bit program may make itself known while its
     /// reader is waiting already.
     ///
     /// `EINVAL` if it is longer than `room` (it stays), `EAGAIN` if there is none and `wait` is
     /// not set, `ERESTARTSYS` for a signal, `ENODEV` if the lockspace is gone.
-    pub(crate) fn take(&self, room: usize, width: impl Fn() -> Width, wait: bool) -> Result<Taken> {
+    #[inline]
+    pub(crate) fn take(
+        &self,
+        buffer: &mut RecordBuffer,
+        room: usize,
+        width: impl Fn() -> Width,
+        wait: bool,
+    ) -> Result<Entry> {
         let mut inner = self.inner.lock();
         loop {
             if inner.hung_up {
                 return Err(ENODEV);
             }
-            if let Some(taken) = inner.records.take(room, width())? {
-                return Ok(taken);
+            let width = width();
+            let put = |record: &Record| buffer.put(record, width);
+            if let Some((entry, ())) = inner.records.take(room, width, put)? {
+                return Ok(entry);
             }
             if !wait {
                 return Err(EAGAIN);
             }
-            inner.sleepers += 1;
-            let interrupted = self.readable.wait_interruptible(&mut inner);
-            inner.sleepers -= 1;
-            if interrupted && inner.records.is_empty() && !inner.hung_up {
-                return Err(ERESTARTSYS);
-            }
+            self.sleep(&mut inner)?;
         }
     }
 
+    /// Waits for records; `ERESTARTSYS` if there is nothing but a signal.
+    #[cold]
+    fn sleep(&self, inner: &mut Guard<'_, Inner, MutexBackend>) -> Result {
+        inner.sleepers += 1;
+        let interrupted = self.readable.wait_interruptible(inner);
+        inner.sleepers -= 1;
+        if interrupted && inner.records.is_empty() && !inner.hung_up {
+            return Err(ERESTARTSYS);
+        }
+        Ok(())
+    }
+
     /// The record has reached the program.
-    pub(crate) fn told(&self, taken: Taken) {
-        self.inner.lock().records.told(taken);
+    #[inline]
+    pub(crate) fn told(&self, entry: Entry) {
+        self.inner.lock().records.told(entry);
     }
 
     /// It has not: it is the first again, even if another reader has meanwhile taken what came
     /// after it.
-    pub(crate) fn untold(&self, taken: Taken) {
+    pub(crate) fn untold(&self, entry: Entry) {
         let mut inner = self.inner.lock();
-        inner.records.untold(taken);
+        inner.records.untold(entry);
         self.wake(inner);
     }
 

@@ -9,6 +9,7 @@
 
 use crate::slab::{
     Slab,
+    Vacancy,
     NONE, //
 };
 use kernel::prelude::*;
@@ -76,27 +77,47 @@ impl<T: Named> Directory<T> {
         None
     }
 
-    /// Adds an entry whose name must not be there yet. `ENOMEM`: nothing has changed.
-    pub(crate) fn insert(&mut self, entry: T) -> Result<u32> {
+    /// Room for an entry whose name must not be there yet. `ENOMEM`: nothing has changed.
+    #[inline(always)]
+    pub(crate) fn vacancy(&mut self) -> Result<Vacancy> {
         if self.entries.len() >= self.buckets {
             self.split()?;
         }
-        let hash = entry.place().hash;
-        let index = self.entries.insert(entry, NONE)?;
-        self.link(index, self.bucket_of(hash));
-        Ok(index)
+        self.entries.vacancy(NONE)
     }
 
-    pub(crate) fn remove(&mut self, index: u32) -> Option<T> {
-        let hash = self.entries.get(index)?.place().hash;
-        self.unlink(index, self.bucket_of(hash));
-        let entry = self.entries.remove(index);
-        for _ in 0..2 {
-            if self.buckets > SEGMENT as u32 && self.entries.len() < self.buckets / 2 {
-                self.merge();
-            }
+    /// Adds an entry, as the next that is done.
+    #[inline(always)]
+    pub(crate) fn fill(&mut self, vacancy: Vacancy, mut entry: T) {
+        let Place { hash, next } = entry.place_mut();
+        let bucket = self.bucket_of(*hash);
+        *next = core::mem::replace(self.bucket_mut(bucket), vacancy.index);
+        self.entries.fill(vacancy, entry);
+    }
+
+    pub(crate) fn get_mut(&mut self, index: u32) -> Option<&mut T> {
+        self.entries.get_mut(index)
+    }
+
+    /// Drops an entry, if there is one.
+    #[inline(always)]
+    pub(crate) fn erase(&mut self, index: u32) {
+        let Some(entry) = self.entries.get(index) else {
+            return;
+        };
+        let Place { hash, next } = *entry.place();
+        let bucket = self.bucket_of(hash);
+        let head = self.bucket_mut(bucket);
+        if *head == index {
+            *head = next;
+        } else {
+            let head = *head;
+            self.unlink_behind(head, index, next);
         }
-        entry
+        self.entries.erase(index);
+        if self.buckets > SEGMENT as u32 {
+            self.shrink();
+        }
     }
 
     /// With `buckets` buckets, those below the largest power of two not above it are addressed by
@@ -129,13 +150,9 @@ impl<T: Named> Directory<T> {
         self.entries[index].place_mut().next = next;
     }
 
-    fn unlink(&mut self, index: u32, bucket: u32) {
-        let next = self.entries[index].place().next;
-        let mut at = *self.bucket(bucket);
-        if at == index {
-            *self.bucket_mut(bucket) = next;
-            return;
-        }
+    /// Takes an entry out of its bucket, of which it is not the first.
+    fn unlink_behind(&mut self, first: u32, index: u32, next: u32) {
+        let mut at = first;
         while at != NONE {
             let place = self.entries[at].place_mut();
             if place.next == index {
@@ -158,6 +175,15 @@ impl<T: Named> Directory<T> {
             self.redistribute(sibling(new));
         }
         Ok(())
+    }
+
+    /// Follows the entries, but keeps the first segment of buckets.
+    fn shrink(&mut self) {
+        for _ in 0..2 {
+            if self.buckets > SEGMENT as u32 && self.entries.len() < self.buckets / 2 {
+                self.merge();
+            }
+        }
     }
 
     /// Takes away the last bucket, and moves what it had to where it belongs now.
@@ -239,6 +265,12 @@ mod tests {
         }
     }
 
+    fn insert(directory: &mut Directory<Entry>, entry: Entry) -> u32 {
+        let vacancy = directory.vacancy().unwrap();
+        directory.fill(vacancy, entry);
+        vacancy.index
+    }
+
     fn find(directory: &Directory<Entry>, n: u32) -> Option<u32> {
         directory.find(hash(n), n.to_string().as_bytes())
     }
@@ -249,15 +281,12 @@ mod tests {
         let mut indices = Vec::new();
         for n in 0..2000 {
             assert_eq!(find(&directory, n), None);
-            indices.push(directory.insert(entry(n)).unwrap());
+            indices.push(insert(&mut directory, entry(n)));
             assert_eq!(find(&directory, n), Some(indices[n as usize]));
             assert_eq!(find(&directory, n / 2), Some(indices[n as usize / 2]));
         }
         for n in 0..2000 {
-            assert_eq!(
-                directory.remove(indices[n as usize]).unwrap().name,
-                entry(n).name
-            );
+            directory.erase(indices[n as usize]);
             assert_eq!(find(&directory, n), None);
             let later = n + (1999 - n) / 2;
             assert_eq!(find(&directory, later).is_some(), later != n);
@@ -268,11 +297,11 @@ mod tests {
     fn buckets_follow_the_entries() {
         let mut directory = Directory::new();
         let all: Vec<u32> = (0..5000)
-            .map(|n| directory.insert(entry(n)).unwrap())
+            .map(|n| insert(&mut directory, entry(n)))
             .collect();
         assert_eq!(directory.buckets, 5000);
         for index in all {
-            directory.remove(index);
+            directory.erase(index);
         }
         assert_eq!(directory.segments.len(), 1);
     }
@@ -284,12 +313,12 @@ mod tests {
             place: Place::new(7),
             name: name.to_vec(),
         };
-        let a = directory.insert(twin(b"a")).unwrap();
-        let b = directory.insert(twin(b"b\0")).unwrap();
+        let a = insert(&mut directory, twin(b"a"));
+        let b = insert(&mut directory, twin(b"b\0"));
         assert_eq!(directory.find(7, b"a"), Some(a));
         assert_eq!(directory.find(7, b"b\0"), Some(b));
         assert_eq!(directory.find(7, b"b"), None);
-        directory.remove(a);
+        directory.erase(a);
         assert_eq!(directory.find(7, b"b\0"), Some(b));
     }
 }

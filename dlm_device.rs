@@ -49,6 +49,7 @@ use crate::{
         OpenFile, //
     },
     wire::{
+        RecordBuffer,
         Request,
         Width, //
     },
@@ -164,6 +165,7 @@ type RequestBuffer = [MaybeUninit<u8>; wire::REQUEST_MAX];
 const REQUEST_BUFFER: RequestBuffer = [MaybeUninit::uninit(); wire::REQUEST_MAX];
 
 /// Reads what was given to `write()`. `EINVAL` for its size, `EFAULT`.
+#[inline(always)]
 fn read_request<'a>(
     source: &'a mut IovIterSource<'_>,
     buffer: &'a mut RequestBuffer,
@@ -183,6 +185,7 @@ fn write_version(destination: &mut IovIterDest<'_>) -> Result<usize> {
     write_all(destination, &wire::version())
 }
 
+#[inline(always)]
 fn write_all(destination: &mut IovIterDest<'_>, bytes: &[u8]) -> Result<usize> {
     if destination.copy_to_iter(bytes) != bytes.len() {
         return Err(EFAULT);
@@ -204,6 +207,7 @@ impl MiscDevice for ControlDevice {
         Ok(KBox::new(ControlDevice { registry }, GFP_KERNEL_ACCOUNT)?)
     }
 
+    #[inline(always)]
     fn read_iter(_kiocb: Kiocb<'_, Self::Ptr>, iov: &mut IovIterDest<'_>) -> Result<usize> {
         if iov.len() != wire::VERSION_LEN {
             return Err(EINVAL);
@@ -211,6 +215,7 @@ impl MiscDevice for ControlDevice {
         write_version(iov)
     }
 
+    #[inline(always)]
     fn write_iter(kiocb: Kiocb<'_, Self::Ptr>, iov: &mut IovIterSource<'_>) -> Result<usize> {
         let mut buffer = REQUEST_BUFFER;
         let bytes = read_request(iov, &mut buffer)?;
@@ -225,6 +230,7 @@ impl Device for ControlDevice {
 }
 
 impl ControlDevice {
+    #[inline(always)]
     fn carry_out(&self, request: Request<'_>) -> Result<usize> {
         match request {
             Request::CreateLockspace { flags, name } => {
@@ -337,6 +343,7 @@ impl MiscDevice for LockspaceDevice {
         Ok(KBox::new(device, GFP_KERNEL_ACCOUNT)?)
     }
 
+    #[inline(always)]
     fn read_iter(kiocb: Kiocb<'_, Self::Ptr>, iov: &mut IovIterDest<'_>) -> Result<usize> {
         let room = iov.len();
         if room == wire::VERSION_LEN {
@@ -347,22 +354,18 @@ impl MiscDevice for LockspaceDevice {
             return Err(EINVAL);
         }
         let queue = device.file.queue();
-        let taken = queue.take(room, || device.width(), !is_nonblocking(&kiocb))?;
-        let written = taken
-            .record
-            .encoded(taken.width, |bytes| write_all(iov, bytes));
+        let mut buffer = RecordBuffer::new();
+        let wait = !is_nonblocking(&kiocb);
+        let entry = queue.take(&mut buffer, room, || device.width(), wait)?;
+        let written = write_all(iov, buffer.bytes());
         match written {
-            Ok(length) => {
-                queue.told(taken);
-                Ok(length)
-            }
-            Err(error) => {
-                queue.untold(taken);
-                Err(error)
-            }
+            Ok(_) => queue.told(entry),
+            Err(_) => queue.untold(entry),
         }
+        written
     }
 
+    #[inline(always)]
     fn write_iter(kiocb: Kiocb<'_, Self::Ptr>, iov: &mut IovIterSource<'_>) -> Result<usize> {
         let mut buffer = REQUEST_BUFFER;
         let bytes = read_request(iov, &mut buffer)?;
@@ -399,7 +402,7 @@ impl LockspaceDevice {
     }
 
     /// Returns what `write()` does: a new lock's id, or 0.
-    #[inline]
+    #[inline(always)]
     fn carry_out(&self, request: Request<'_>) -> Result<usize> {
         let file = &self.file;
         match request {

@@ -49,6 +49,15 @@ impl<L> List<L> {
         }
     }
 
+    /// A list of one entry, which has the links [`Links::NEW`].
+    pub(crate) const fn of(index: u32) -> Self {
+        List {
+            head: index,
+            tail: index,
+            _through: PhantomData,
+        }
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.head == NONE
     }
@@ -87,14 +96,23 @@ impl<L> List<L> {
     where
         L: Through<T>,
     {
+        *L::links_mut(&mut slab[index]) = self.expect_back(slab, index);
+    }
+
+    /// Makes room at the end for an entry that is about to be made, with these links.
+    #[inline]
+    pub(crate) fn expect_back<T>(&mut self, slab: &mut Slab<T>, index: u32) -> Links
+    where
+        L: Through<T>,
+    {
         let prev = self.tail;
-        *L::links_mut(&mut slab[index]) = Links { prev, next: NONE };
         if prev == NONE {
             self.head = index;
         } else {
             L::links_mut(&mut slab[prev]).next = index;
         }
         self.tail = index;
+        Links { prev, next: NONE }
     }
 
     /// Takes out an entry, which must be on this list.

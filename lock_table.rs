@@ -52,6 +52,7 @@ use self::{
         Verdict, //
     },
     resource::{
+        Berth,
         ByOwner,
         ByQueue,
         Contention,
@@ -60,13 +61,11 @@ use self::{
         Name,
         Resource, //
     },
-    survey::Stand, //
+    survey::Stand,
+    values::Exchange, //
 };
 use crate::{
-    directory::{
-        Directory,
-        Place, //
-    },
+    directory::Directory,
     list::List,
     slab::{
         Slab,
@@ -76,7 +75,6 @@ use crate::{
         transfer,
         Flags,
         Mode,
-        ModeCounts,
         Status,
         StatusFlags,
         Transfer,
@@ -260,6 +258,7 @@ fn fellow_waiters<'a, O>(clients: &'a mut Slab<Client<O>>, lock: &Lock) -> Optio
 }
 
 /// Counts a lock as no longer its client's, which is returned; an orphan has none.
+#[inline(always)]
 fn disown<'a, O>(clients: &'a mut Slab<Client<O>>, lock: &Lock) -> Option<&'a mut Client<O>> {
     if let Some(fellows) = fellow_waiters(clients, lock) {
         *fellows -= 1;
@@ -364,15 +363,29 @@ impl<O: Owner> LockTable<O> {
         change: &O::Change,
     ) -> Result<LockId> {
         ask.check_request()?;
-        let resource = match self.resources.find(hash, name) {
-            Some(resource) => resource,
-            None => self.new_resource(hash, name)?,
-        };
-        let result = self.request_on(resource, client, ask, change);
-        if result.is_err() {
-            self.drop_if_unused(resource);
+        match self.resources.find(hash, name) {
+            Some(resource) => self.request_on(resource, client, ask, change),
+            None => self.request_first(hash, name, client, ask, change),
         }
-        result
+    }
+
+    /// The first lock on a resource, which is made for it: nobody is in its way.
+    #[inline(always)]
+    fn request_first(
+        &mut self,
+        hash: u32,
+        name: &[u8],
+        client: u32,
+        ask: &Ask,
+        change: &O::Change,
+    ) -> Result<LockId> {
+        let name = Name::new(name)?;
+        let vacancy = self.resources.vacancy()?;
+        let (mode, state) = (ask.mode, State::Granted);
+        let (lock, id) = self.admit(vacancy.index, client, ask, change, mode, false, state)?;
+        let resource = Resource::new(name, hash, lock, mode);
+        self.resources.fill(vacancy, resource);
+        Ok(id)
     }
 
     fn request_on(
@@ -384,17 +397,19 @@ impl<O: Owner> LockTable<O> {
     ) -> Result<LockId> {
         let verdict = self.decide(resource, Candidate::new(None, ask), Turn::New, false);
         if let Verdict::Grant { mode, alternative } = verdict {
-            return self.admit(resource, client, ask, change, mode, alternative);
+            let state = State::Loose;
+            let (lock, id) = self.admit(resource, client, ask, change, mode, alternative, state)?;
+            self.enqueue(lock, State::Granted);
+            return Ok(id);
         }
         self.prepare_refusal(resource, ask.flags)?;
-        let lock = self.new_lock(resource, client, ask)?;
+        let berth = self.berth(ask)?;
         let owner = &self.clients[client].owner;
         // Nobody can be in the way before he is granted.
         let occasion = Occasion::Operation { waits: false };
         let opened = owner.open(change, occasion, ask.flags.any(Flags::VALBLK));
-        self.locks[lock].ticket = opened.inspect_err(|_| self.discard(lock))?;
-        self.own(lock);
-        let id = self.locks[lock].id;
+        let ticket = opened.inspect_err(|_| self.values.erase(berth.value))?;
+        let lock = self.bring_in(&berth, Lock::new(&berth, resource, client, ticket, ask));
         if ask.flags.any(Flags::NOQUEUE) {
             self.complete(lock, Status::WouldWait);
             self.refuse(resource, None, ask);
@@ -404,10 +419,13 @@ impl<O: Owner> LockTable<O> {
             let mode = ask.mode;
             self.block(resource, Blocked::Request { mode, by: None });
         }
-        Ok(id)
+        Ok(berth.id)
     }
 
-    /// A new lock that is granted at once.
+    /// A new lock that is granted at once, in this state; it is for the caller to see that it is on
+    /// its resource's queue. The resource may be one that is still to be made.
+    #[expect(clippy::too_many_arguments)]
+    #[inline(always)]
     fn admit(
         &mut self,
         resource: u32,
@@ -416,36 +434,38 @@ impl<O: Owner> LockTable<O> {
         change: &O::Change,
         mode: Mode,
         alternative: bool,
-    ) -> Result<LockId> {
-        let lock = self.new_lock(resource, client, ask)?;
-        if ask.flags.any(Flags::VALBLK) {
-            self.move_value(lock, mode);
-        }
-        let entry = &mut self.locks[lock];
+        state: State,
+    ) -> Result<(u32, LockId)> {
+        let berth = self.berth(ask)?;
+        let mut status = StatusFlags::default();
         if alternative {
-            entry.status.set(StatusFlags::ALTMODE);
+            status.set(StatusFlags::ALTMODE);
         }
-        entry.granted = Some(mode);
-        entry.completed = Some(mode);
-        entry.last = Last::Completion;
-        let id = entry.id;
-        let completion = Completion {
-            id,
-            status: Status::Granted,
-            flags: entry.status,
-            value: self.values.get(entry.value),
-            last: false,
-        };
-        match self.clients[client].owner.answer(change, completion) {
-            Ok(ticket) => entry.ticket = ticket,
-            Err(error) => {
-                self.discard(lock);
-                return Err(error);
+        if berth.value != NONE {
+            if let Some(resource) = self.resources.get_mut(resource) {
+                let exchange = Exchange::new(berth.value, ask.flags, None, mode);
+                status.set(exchange.carry_out(resource, &mut self.values));
             }
         }
-        self.own(lock);
-        self.enqueue(lock, State::Granted);
-        Ok(id)
+        let completion = Completion {
+            id: berth.id,
+            status: Status::Granted,
+            flags: status,
+            value: self.values.get(berth.value),
+            last: false,
+        };
+        let answered = self.clients[client].owner.answer(change, completion);
+        let ticket = answered.inspect_err(|_| self.values.erase(berth.value))?;
+        let lock = Lock {
+            state,
+            since: self.now,
+            granted: Some(mode),
+            completed: Some(mode),
+            last: Last::Completion,
+            status,
+            ..Lock::new(&berth, resource, client, ticket, ask)
+        };
+        Ok((self.bring_in(&berth, lock), berth.id))
     }
 
     /// Whether there is such a lock: `ENOENT` if not.
@@ -582,6 +602,7 @@ impl<O: Owner> LockTable<O> {
     }
 
     /// Gives a lock up, in whatever state it is. `ENOENT`, `EINVAL`, `ENOMEM`.
+    #[inline(always)]
     pub(crate) fn unlock(
         &mut self,
         id: LockId,
@@ -592,10 +613,11 @@ impl<O: Owner> LockTable<O> {
         let lock = self.find(id)?;
         check_unlock(flags)?;
         let entry = &self.locks[lock];
-        let resource = entry.resource;
         let flags = entry.flags.with(flags);
-        if entry.granted >= Some(Mode::Pw) && entry.value != NONE && flags.write_value() {
-            self.prepare_value(resource)?;
+        let writes =
+            entry.granted >= Some(Mode::Pw) && flags.any(Flags::VALBLK.with(Flags::IVVALBLK));
+        if writes && entry.value != NONE && flags.write_value() {
+            self.prepare_value(entry.resource)?;
         }
         let entry = &mut self.locks[lock];
         if let Some(client) = self.clients.get(entry.client) {
@@ -608,11 +630,12 @@ impl<O: Owner> LockTable<O> {
             };
             client.owner.conclude(entry.ticket, change, completion)?;
         }
-        entry.flags = flags;
-        self.fill_buffer(lock, value);
-        self.write_on_unlock(lock);
-        self.take_out(lock);
-        self.settle(resource);
+        if writes {
+            entry.flags = flags;
+            self.fill_buffer(lock, value);
+            self.write_on_unlock(lock);
+        }
+        self.end(lock);
         Ok(())
     }
 
@@ -800,7 +823,6 @@ impl<O: Owner> LockTable<O> {
     /// away is not to be trusted. Returns whether that was quick.
     fn abandon(&mut self, lock: u32) -> bool {
         let quick = self.is_quick(lock);
-        let resource = self.locks[lock].resource;
         let flags = Flags::FORCEUNLOCK.with(Flags::IVVALBLK);
         self.locks[lock].flags = self.locks[lock].flags.with(flags);
         self.write_on_unlock(lock);
@@ -808,13 +830,13 @@ impl<O: Owner> LockTable<O> {
         if let Some(client) = self.clients.get(client) {
             client.owner.close(ticket);
         }
-        self.take_out(lock);
-        self.settle(resource);
+        self.end(lock);
         quick
     }
 
     // The state of a lock.
 
+    #[inline(always)]
     fn find(&self, id: LockId) -> Result<u32> {
         let lock = self.ids.slot(id).ok_or(ENOENT)?;
         match self.locks.get(lock) {
@@ -903,30 +925,20 @@ impl<O: Owner> LockTable<O> {
 
     // Making and unmaking. What can fail comes before what cannot.
 
-    fn new_resource(&mut self, hash: u32, name: &[u8]) -> Result<u32> {
-        self.resources.insert(Resource {
-            name: Name::new(name)?,
-            place: Place::new(hash),
-            granted: List::new(),
-            held: ModeCounts::default(),
-            value: NONE,
-            value_written: false,
-            value_invalid: false,
-            contention: None,
-        })
-    }
-
+    #[inline(always)]
     fn drop_if_unused(&mut self, resource: u32) {
-        if !self.resources[resource].is_unused() {
+        let entry = &self.resources[resource];
+        if !entry.is_unused() {
             return;
         }
+        let value = entry.value;
+        self.values.erase(value);
         self.step_aside(Stand::Resource(resource));
-        if let Some(resource) = self.resources.remove(resource) {
-            self.values.remove(resource.value);
-        }
+        self.resources.erase(resource);
     }
 
     /// After a lock has left its queue: others may be granted, or the resource is not needed.
+    #[inline(always)]
     fn settle(&mut self, resource: u32) {
         self.grant_pending(resource, None);
         self.drop_if_unused(resource);
@@ -944,26 +956,38 @@ impl<O: Owner> LockTable<O> {
         Ok(())
     }
 
-    /// A loose lock of nobody yet, with a value buffer if it asks for one.
-    fn new_lock(&mut self, resource: u32, client: u32, ask: &Ask) -> Result<u32> {
-        let value = self.values.room(ask.flags.any(Flags::VALBLK))?;
-        let ids = self.ids;
-        let inserted = self.locks.insert_with(ids.limit(), |slot, round| {
-            Lock::new(ids.encode(slot, round), resource, client, value, ask)
-        });
-        inserted.inspect_err(|_| {
-            self.values.remove(value);
+    /// Sets aside what a new lock needs: its slot, and a value buffer if it asks for one.
+    #[inline(always)]
+    fn berth(&mut self, ask: &Ask) -> Result<Berth> {
+        let vacancy = self.locks.vacancy(self.ids.limit())?;
+        Ok(Berth {
+            vacancy,
+            id: self.ids.encode(vacancy.index, vacancy.round),
+            value: self.values.room(ask.flags.any(Flags::VALBLK))?,
         })
     }
 
-    /// Takes back [`Self::new_lock`].
-    fn discard(&mut self, lock: u32) {
-        if let Some(lock) = self.locks.remove(lock) {
-            self.values.remove(lock.value);
-        }
+    /// Makes a new lock, and makes it its client's own.
+    #[inline(always)]
+    fn bring_in(&mut self, berth: &Berth, mut lock: Lock) -> u32 {
+        let index = berth.vacancy.index;
+        let client = &mut self.clients[lock.client];
+        lock.owned = client.owned.expect_back(&mut self.locks, index);
+        client.holdings.all += 1;
+        self.locks.fill(berth.vacancy, lock);
+        index
+    }
+
+    /// Ends a lock, and lets others have what it held.
+    #[inline(always)]
+    fn end(&mut self, lock: u32) {
+        let resource = self.locks[lock].resource;
+        self.take_out(lock);
+        self.settle(resource);
     }
 
     /// Ends a lock: off its queue, if it is on one, and from its client.
+    #[inline(always)]
     fn take_out(&mut self, lock: u32) {
         self.step_aside(Stand::Lock(lock));
         let entry = &mut self.locks[lock];
@@ -980,8 +1004,8 @@ impl<O: Owner> LockTable<O> {
             Some(client) => &mut client.owned,
             None => &mut self.orphans,
         };
-        self.locks.remove(lock);
-        self.values.remove(value);
+        self.locks.erase(lock);
+        self.values.erase(value);
         others.close_gap(&mut self.locks, owned);
         if let Some(others) = resource.queue_mut(state) {
             others.close_gap(&mut self.locks, queue);
@@ -1021,7 +1045,7 @@ impl<O: Owner> LockTable<O> {
         let wants_buffer = ask.flags.any(Flags::VALBLK);
         let buffer = self.values.room(wants_buffer && !has_buffer)?;
         if let Err(error) = self.change(lock, change, occasion, has_buffer || wants_buffer) {
-            self.values.remove(buffer);
+            self.values.erase(buffer);
             return Err(error);
         }
         if buffer != NONE {

@@ -213,6 +213,7 @@ impl Lockspace {
     }
 
     /// Locks a shard for an operation, once it is certain that the lockspace lives.
+    #[inline(always)]
     fn with_shard<R>(&self, number: u32, f: impl FnOnce(&mut Table) -> Result<R>) -> Result<R> {
         let shard = self.shards.get(number as usize).ok_or(EINVAL)?;
         loop {
@@ -232,6 +233,7 @@ impl Lockspace {
     }
 
     /// In which shard a name belongs, and its hash there.
+    #[inline(always)]
     fn place(&self, name: &[u8]) -> (u32, u32) {
         let hash = self.hasher.hash(name);
         (hash & ((1 << self.shard_bits) - 1), hash >> self.shard_bits)
@@ -259,6 +261,7 @@ impl OpenFile {
     }
 
     /// Asks for a new lock; the answer is a record, but for `EINVAL`, `ENOMEM` and `ENODEV`.
+    #[inline(always)]
     pub(crate) fn request(
         &self,
         mode: Mode,
@@ -292,6 +295,7 @@ impl OpenFile {
     }
 
     /// Gives a lock up, anybody's.
+    #[inline(always)]
     pub(crate) fn unlock(
         &self,
         id: LockId,
@@ -369,11 +373,13 @@ impl OpenFile {
         all
     }
 
+    #[inline(always)]
     fn with_lock(&self, id: LockId, f: impl FnOnce(&mut Table) -> Result) -> Result {
         self.lockspace.with_shard(self.lockspace.shard_of_id(id), f)
     }
 
     /// The client that stands for this file in a shard, which is locked: `table`.
+    #[inline(always)]
     fn client(&self, shard: u32, table: &mut Table) -> Result<u32> {
         let slot = self.clients.get(shard as usize).ok_or(EINVAL)?;
         match slot.load(Relaxed) {

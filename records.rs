@@ -37,6 +37,7 @@ use crate::{
         Value, //
     },
     wire::{
+        record_length,
         Change,
         News,
         Record,
@@ -51,8 +52,8 @@ const SLOT_LIMIT: u32 = 1 << 29;
 
 /// One thing that can be told about a slot. Blocking NL does not exist, so its place is the
 /// completion's.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Entry(u32);
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Entry(u32);
 
 const COMPLETION: Mode = Mode::Nl;
 
@@ -111,16 +112,13 @@ impl Slot {
     }
 
     /// What is told of that kind.
+    #[inline]
     fn record(&self, kind: Mode, values: &Slab<Value>) -> Record {
         let news = match kind {
             COMPLETION => News::Completion {
                 status: self.status,
                 flags: self.flags,
-                value: if self.returns_value {
-                    values.get(self.value).copied()
-                } else {
-                    None
-                },
+                value: self.returned(values).copied(),
             },
             mode => News::Blocking {
                 mode,
@@ -133,6 +131,28 @@ impl Slot {
             news,
         }
     }
+
+    /// The value block that the completion returns.
+    #[inline]
+    fn returned<'a>(&self, values: &'a Slab<Value>) -> Option<&'a Value> {
+        if self.returns_value {
+            values.get(self.value)
+        } else {
+            None
+        }
+    }
+
+    /// The operation has ended; that is to be told next.
+    #[inline(always)]
+    fn end(&mut self, completion: &Completion<'_>) {
+        self.id = completion.id;
+        self.status = completion.status;
+        self.flags = completion.flags;
+        self.returns_value = completion.value.is_some();
+        self.retired = completion.last;
+        self.untold.insert(COMPLETION);
+        self.next[COMPLETION as usize] = Entry::END;
+    }
 }
 
 /// The records of an open file that are untold, and room for those that may come.
@@ -143,14 +163,6 @@ pub(crate) struct Records {
     last: Entry,
     /// How many there are from `first` to `last`.
     waiting: u32,
-}
-
-/// A record that is being read; it is untold until [`Records::told`].
-pub(crate) struct Taken {
-    pub(crate) record: Record,
-    /// For which it was taken.
-    pub(crate) width: Width,
-    entry: Entry,
 }
 
 impl Records {
@@ -181,14 +193,21 @@ impl Records {
     }
 
     /// The request for a new lock has ended at once. An error has done nothing.
+    #[inline(always)]
     pub(crate) fn answer(&mut self, change: &Change, completion: Completion<'_>) -> Result<Ticket> {
-        let user = change.apply(User::default());
-        let ticket = self.add(user, completion.value.is_some())?;
-        self.complete(ticket, completion);
+        let room = self.values.room(completion.value.is_some())?;
+        let mut slot = Slot::new(change.apply(User::default()));
+        slot.value = room;
+        slot.end(&completion);
+        let inserted = self.slots.insert(slot, SLOT_LIMIT);
+        let ticket = inserted.inspect_err(|_| self.values.erase(room))?;
+        self.keep_value(room, completion.value);
+        self.append(Entry::new(ticket, COMPLETION));
         Ok(ticket)
     }
 
     /// A further operation has ended at once. An error has done nothing.
+    #[inline(always)]
     pub(crate) fn conclude(
         &mut self,
         ticket: Ticket,
@@ -197,13 +216,14 @@ impl Records {
     ) -> Result<Ticket> {
         let slot = &mut self.slots[ticket];
         let simple = slot.untold.is_empty() && slot.spare == NONE && completion.value.is_none();
-        let ticket = if simple {
-            slot.user = change.apply(slot.user);
-            ticket
-        } else {
-            let occasion = Occasion::Operation { waits: false };
-            self.change(ticket, change, occasion, completion.value.is_some())?
-        };
+        if simple {
+            change.apply_to(&mut slot.user);
+            slot.end(&completion);
+            self.append(Entry::new(ticket, COMPLETION));
+            return Ok(ticket);
+        }
+        let occasion = Occasion::Operation { waits: false };
+        let ticket = self.change(ticket, change, occasion, completion.value.is_some())?;
         self.complete(ticket, completion);
         Ok(ticket)
     }
@@ -247,23 +267,22 @@ impl Records {
     /// An operation has ended.
     pub(crate) fn complete(&mut self, ticket: Ticket, completion: Completion<'_>) {
         let slot = &mut self.slots[ticket];
-        slot.id = completion.id;
-        slot.status = completion.status;
-        slot.flags = completion.flags;
-        slot.returns_value = completion.value.is_some();
-        slot.retired = completion.last;
-        slot.untold.insert(COMPLETION);
-        slot.next[COMPLETION as usize] = Entry::END;
+        slot.end(&completion);
         let spare = core::mem::replace(&mut slot.spare, NONE);
-        if let Some(value) = completion.value {
-            if let Some(room) = self.values.get_mut(slot.value) {
-                *room = *value;
-            }
-        }
+        let room = slot.value;
+        self.keep_value(room, completion.value);
         if spare != NONE {
             self.retire(spare);
         }
         self.append(Entry::new(ticket, COMPLETION));
+    }
+
+    fn keep_value(&mut self, room: u32, value: Option<&Value>) {
+        if let Some(value) = value {
+            if let Some(room) = self.values.get_mut(room) {
+                *room = *value;
+            }
+        }
     }
 
     /// The lock is in the way of a request for `mode`.
@@ -305,33 +324,32 @@ impl Records {
         self.waiting
     }
 
-    /// Takes the first record out, if there is one, to be followed by [`Self::told`] or
-    /// [`Self::untold`]. `EINVAL` if it is longer than `room`: it stays.
-    pub(crate) fn take(&mut self, room: usize, width: Width) -> Result<Option<Taken>> {
+    /// Takes the first record out, if there is one, and lets `show` see it; to be followed by
+    /// [`Self::told`] or [`Self::untold`]. `EINVAL` if it is longer than `room`: it stays.
+    #[inline(always)]
+    pub(crate) fn take<R>(
+        &mut self,
+        room: usize,
+        width: Width,
+        show: impl FnOnce(&Record) -> R,
+    ) -> Result<Option<(Entry, R)>> {
         let entry = self.first;
         if entry == Entry::END {
             return Ok(None);
         }
         let slot = &self.slots[entry.slot()];
-        let record = slot.record(entry.kind(), &self.values);
-        if record.length(width) > room {
+        let kind = entry.kind();
+        if record_length(width, kind == COMPLETION && slot.returns_value) > room {
             return Err(EINVAL);
         }
-        self.first = slot.next[entry.kind() as usize];
+        self.first = slot.next[kind as usize];
         self.waiting -= 1;
-        Ok(Some(Taken {
-            record,
-            width,
-            entry,
-        }))
+        Ok(Some((entry, show(&slot.record(kind, &self.values)))))
     }
 
     /// The record has reached the program.
-    pub(crate) fn told(&mut self, taken: Taken) {
-        self.settle(taken.entry);
-    }
-
-    fn settle(&mut self, entry: Entry) {
+    #[inline(always)]
+    pub(crate) fn told(&mut self, entry: Entry) {
         let slot = &mut self.slots[entry.slot()];
         slot.untold.remove(entry.kind());
         if slot.retired && slot.untold.is_empty() {
@@ -339,21 +357,20 @@ impl Records {
         }
     }
 
-    /// Drops the first record. Returns whether there was one.
-    pub(crate) fn forget_first(&mut self) -> bool {
-        if self.is_empty() {
-            return false;
-        }
-        let entry = self.first;
-        self.first = *self.next_mut(entry);
-        self.waiting -= 1;
-        self.settle(entry);
-        true
+    /// It has not: it is the first again.
+    pub(crate) fn untold(&mut self, entry: Entry) {
+        self.push_front(entry);
     }
 
-    /// It has not: it is the first again.
-    pub(crate) fn untold(&mut self, taken: Taken) {
-        self.push_front(taken.entry);
+    /// Drops the first record. Returns whether there was one.
+    pub(crate) fn forget_first(&mut self) -> bool {
+        match self.take(usize::MAX, Width::Bits64, |_| ()) {
+            Ok(Some((entry, ()))) => {
+                self.told(entry);
+                true
+            }
+            _ => false,
+        }
     }
 
     // Slots.
@@ -364,10 +381,7 @@ impl Records {
         let mut slot = Slot::new(user);
         slot.value = room;
         let inserted = self.slots.insert(slot, SLOT_LIMIT);
-        if inserted.is_err() {
-            self.values.remove(room);
-        }
-        inserted
+        inserted.inspect_err(|_| self.values.erase(room))
     }
 
     /// The slot for a lock's next operation: the same, unless something untold stands in it.
@@ -408,9 +422,11 @@ impl Records {
         }
     }
 
+    #[inline(always)]
     fn free(&mut self, ticket: u32) {
-        if let Some(slot) = self.slots.remove(ticket) {
-            self.values.remove(slot.value);
+        if let Some(slot) = self.slots.get(ticket) {
+            self.values.erase(slot.value);
+            self.slots.erase(ticket);
         }
     }
 
@@ -421,6 +437,7 @@ impl Records {
     }
 
     /// Puts an entry that is untold, with nothing behind it, at the end.
+    #[inline(always)]
     fn append(&mut self, entry: Entry) {
         if self.first == Entry::END {
             self.first = entry;
@@ -524,10 +541,14 @@ mod tests {
             self.complete(ticket, ended(Status::Unlocked, None));
         }
 
+        fn first_out(&mut self) -> (Entry, Record) {
+            let taken = self.take(usize::MAX, Width::Bits64, |record| *record);
+            taken.unwrap().unwrap()
+        }
+
         fn read_one(&mut self) -> Option<Told> {
-            let taken = self.take(usize::MAX, Width::Bits64).unwrap()?;
-            let told = short(&taken.record);
-            self.told(taken);
+            let (entry, told) = self.take(usize::MAX, Width::Bits64, short).unwrap()?;
+            self.told(entry);
             Some(told)
         }
 
@@ -676,12 +697,12 @@ mod tests {
         records.complete(ticket, ended(Status::WouldWait, None));
         records.close(ticket);
         for expected in [Some(old), Some(new), None] {
-            let taken = records.take(usize::MAX, Width::Bits64).unwrap().unwrap();
-            let News::Completion { value, .. } = taken.record.news else {
+            let (entry, record) = records.first_out();
+            let News::Completion { value, .. } = record.news else {
                 panic!("not a completion");
             };
             assert_eq!(value, expected);
-            records.told(taken);
+            records.told(entry);
         }
         assert_eq!(records.used(), (0, 0));
     }
@@ -695,9 +716,10 @@ mod tests {
         records.complete(ticket, ended(Status::Granted, Some(&[5; VALUE_LEN])));
         for width in [Width::Bits32, Width::Bits64] {
             let room = record_min(width) + VALUE_LEN;
-            assert!(matches!(records.take(room - 1, width), Err(EINVAL)));
-            let taken = records.take(room, width).unwrap().unwrap();
-            records.untold(taken);
+            let refused = records.take(room - 1, width, |_| ());
+            assert!(matches!(refused, Err(EINVAL)));
+            let taken = records.take(room, width, |_| ()).unwrap().unwrap();
+            records.untold(taken.0);
         }
         assert_eq!(records.read(), [Ended(2, Status::Granted)]);
     }
@@ -708,12 +730,12 @@ mod tests {
         for mode in [Mode::Cw, Mode::Pw, Mode::Ex] {
             records.block(ticket, ID, mode);
         }
-        let first = records.take(usize::MAX, Width::Bits64).unwrap().unwrap();
+        let (first, _) = records.first_out();
         records.untold(first);
         assert_eq!(records.read_one(), Some(Blocks(1, Mode::Cw, false)));
         // The last of all, while its lock goes.
-        let second = records.take(usize::MAX, Width::Bits64).unwrap().unwrap();
-        let third = records.take(usize::MAX, Width::Bits64).unwrap().unwrap();
+        let (second, _) = records.first_out();
+        let (third, _) = records.first_out();
         assert!(records.is_empty());
         records.close(ticket);
         records.untold(third);

@@ -6,7 +6,7 @@
 //! an index reaches the slot in two steps, and who may know it is a rule of the structure that
 //! owns the slab. A slab takes no lock of its own; it is guarded by whatever guards its owner.
 //!
-//! An index is only ever made by [`Slab::insert`]. Looking up by [`Slab::get`] is for indices
+//! An index is only ever made by [`Slab::insert`] and [`Slab::vacancy`]. Looking up by [`Slab::get`] is for indices
 //! that came from outside; `slab[index]` is for the owner's own links.
 
 use kernel::prelude::*;
@@ -91,6 +91,7 @@ impl<T> Chunk<T> {
     }
 
     /// Gives the chunk memory for `count` slots, all free.
+    #[inline(always)]
     fn fill(&mut self, count: usize) -> Result {
         let mut slots = KVec::with_capacity(count, GFP_KERNEL_ACCOUNT)?;
         for _ in 0..count {
@@ -105,20 +106,31 @@ impl<T> Chunk<T> {
         self.taken == self.all
     }
 
-    /// Gives out the next free slot of the round; there must be a free one.
-    fn take(&mut self) -> u32 {
+    /// The next free slot of the round, and the round; there must be a free one.
+    #[inline]
+    fn next_free(&self) -> (u32, u32) {
         let free = self.all & !self.taken;
-        let mut ahead = free & self.ahead;
-        if ahead == 0 {
-            self.round = self.round.wrapping_add(1);
-            ahead = free;
+        match free & self.ahead {
+            0 => (free.trailing_zeros(), self.round.wrapping_add(1)),
+            ahead => (ahead.trailing_zeros(), self.round),
         }
-        // All bits up to the lowest.
-        let passed = ahead ^ (ahead - 1);
-        self.ahead = !passed;
-        self.taken |= ahead & passed;
-        ahead.trailing_zeros()
     }
+
+    #[inline]
+    fn take(&mut self, slot: u32, round: u32) {
+        let bit = 1 << slot;
+        self.taken |= bit;
+        self.ahead = (u64::MAX << slot) ^ bit;
+        self.round = round;
+    }
+}
+
+/// A free slot, to be used by [`Slab::fill`] before anything else is put into the slab.
+#[derive(Clone, Copy)]
+pub(crate) struct Vacancy {
+    pub(crate) index: u32,
+    /// In which round the index is given out. None comes twice in the same round.
+    pub(crate) round: u32,
 }
 
 fn chunk_of(index: u32) -> usize {
@@ -153,49 +165,71 @@ impl<T> Slab<T> {
     ///
     /// `ENOMEM` without memory or free index; nothing has changed then but, perhaps, the slab's
     /// spare room.
+    #[inline(always)]
     pub(crate) fn insert(&mut self, value: T, limit: u32) -> Result<u32> {
-        self.insert_with(limit, |_, _| value)
+        let vacancy = self.vacancy(limit)?;
+        self.fill(vacancy, value);
+        Ok(vacancy.index)
     }
 
-    /// The same for a value that depends on its index, and on the round in which that is given
-    /// out. No index comes twice in the same round.
-    pub(crate) fn insert_with(
-        &mut self,
-        limit: u32,
-        value: impl FnOnce(u32, u32) -> T,
-    ) -> Result<u32> {
+    /// Sees to it that there is a free slot below `limit`, for a value that can only be made when
+    /// its index is known, and when all else has succeeded. Errors are those of [`Self::insert`].
+    #[inline(always)]
+    pub(crate) fn vacancy(&mut self, limit: u32) -> Result<Vacancy> {
         if self.open == NONE {
             self.grow(limit)?;
         }
         let number = self.open;
+        let (slot, round) = self.chunks[number as usize].next_free();
+        Ok(Vacancy {
+            index: (number << SLOT_BITS) | slot,
+            round,
+        })
+    }
+
+    #[inline(always)]
+    pub(crate) fn fill(&mut self, vacancy: Vacancy, value: T) {
+        let Vacancy { index, round } = vacancy;
+        let number = index >> SLOT_BITS;
         let chunk = &mut self.chunks[number as usize];
-        if self.spare == number {
-            self.spare = NONE;
-        }
-        let slot = chunk.take();
-        let index = (number << SLOT_BITS) | slot;
-        chunk.slots[slot as usize] = Some(value(index, chunk.round));
+        chunk.take(slot_of(index) as u32, round);
+        chunk.slots[slot_of(index)] = Some(value);
         if chunk.is_full() {
             self.close(number);
         }
+        if self.spare == number {
+            self.spare = NONE;
+        }
         self.used += 1;
-        Ok(index)
     }
 
     /// Empties a slot and returns what was in it; `None` if it was empty or is none.
-    #[inline]
     pub(crate) fn remove(&mut self, index: u32) -> Option<T> {
-        if index == NONE {
-            return None;
-        }
-        self.take_out(index)
-    }
-
-    #[inline]
-    fn take_out(&mut self, index: u32) -> Option<T> {
-        let number = index >> SLOT_BITS;
         let chunk = self.chunks.get_mut(chunk_of(index))?;
         let value = chunk.slots.get_mut(slot_of(index))?.take()?;
+        self.vacated(index);
+        Some(value)
+    }
+
+    /// Empties a slot, unless it is empty or none, and drops what was in it.
+    #[inline(always)]
+    pub(crate) fn erase(&mut self, index: u32) {
+        if index == NONE {
+            return;
+        }
+        if let Some(chunk) = self.chunks.get_mut(chunk_of(index)) {
+            if let Some(slot @ Some(_)) = chunk.slots.get_mut(slot_of(index)) {
+                *slot = None;
+                self.vacated(index);
+            }
+        }
+    }
+
+    /// A slot has been emptied.
+    #[inline(always)]
+    fn vacated(&mut self, index: u32) {
+        let number = index >> SLOT_BITS;
+        let chunk = &mut self.chunks[number as usize];
         let was_full = chunk.is_full();
         chunk.taken &= !(1 << slot_of(index));
         let is_empty = chunk.taken == 0;
@@ -203,12 +237,12 @@ impl<T> Slab<T> {
         if was_full {
             self.reopen(number);
         }
-        if is_empty {
+        if is_empty && (number != 0 || self.used == 0) {
             self.retire(number);
         }
-        Some(value)
     }
 
+    #[inline(always)]
     pub(crate) fn get(&self, index: u32) -> Option<&T> {
         self.chunks
             .get(chunk_of(index))?
@@ -217,6 +251,7 @@ impl<T> Slab<T> {
             .as_ref()
     }
 
+    #[inline(always)]
     pub(crate) fn get_mut(&mut self, index: u32) -> Option<&mut T> {
         self.chunks
             .get_mut(chunk_of(index))?
@@ -265,6 +300,8 @@ impl<T> Slab<T> {
             self.chunks.push(chunk, GFP_KERNEL_ACCOUNT)?;
         }
         self.reopen(number);
+        // Empty so far; the first is never the spare one.
+        self.spare = if number == 0 { NONE } else { number };
         Ok(())
     }
 
@@ -437,12 +474,9 @@ mod tests {
         let mut held = std::collections::VecDeque::new();
         let mut rounds = 0;
         for n in 0..20_000u64 {
-            let mut round = 0;
-            let value = |_, current| {
-                round = current;
-                n
-            };
-            let index = slab.insert_with(LIMIT, value).unwrap();
+            let vacancy = slab.vacancy(LIMIT).unwrap();
+            let Vacancy { index, round } = vacancy;
+            slab.fill(vacancy, n);
             assert!(seen.insert((index, round)));
             rounds = rounds.max(round);
             held.push_back(index);

@@ -136,37 +136,41 @@ impl ModeSet {
 
 /// How many locks there are of each mode.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct ModeCounts([u32; Mode::COUNT]);
+pub(crate) struct ModeCounts {
+    numbers: [u32; Mode::COUNT],
+    present: ModeSet,
+}
 
 impl ModeCounts {
     /// That many of one mode, and none of the others.
     pub(crate) fn only(mode: Mode, number: u32) -> Self {
         let mut counts = ModeCounts::default();
-        counts.0[mode as usize] = number;
+        counts.numbers[mode as usize] = number;
+        if number > 0 {
+            counts.present.insert(mode);
+        }
         counts
     }
 
     pub(crate) fn of(&self, mode: Mode) -> u32 {
-        self.0[mode as usize]
+        self.numbers[mode as usize]
     }
 
     pub(crate) fn add(&mut self, mode: Mode) {
-        self.0[mode as usize] += 1;
+        self.numbers[mode as usize] += 1;
+        self.present.insert(mode);
     }
 
     pub(crate) fn sub(&mut self, mode: Mode) {
-        self.0[mode as usize] -= 1;
+        self.numbers[mode as usize] -= 1;
+        if self.of(mode) == 0 {
+            self.present.remove(mode);
+        }
     }
 
     /// The modes of which there is at least one.
     pub(crate) fn present(&self) -> ModeSet {
-        let mut set = ModeSet::default();
-        for mode in Mode::ALL {
-            if self.of(mode) > 0 {
-                set.insert(mode);
-            }
-        }
-        set
+        self.present
     }
 }
 

@@ -94,7 +94,7 @@ struct LockParams {
 
 impl LockParams {
     /// The parameters of a lock request, the value block, and what follows them.
-    #[inline]
+    #[inline(always)]
     fn parse(body: &[u8], width: Width) -> Result<(Self, &Value, &[u8])> {
         let (params, rest) = match width {
             Width::Bits64 => Self::read_from_prefix(body).map_err(|_| EINVAL)?,
@@ -265,20 +265,26 @@ pub(crate) enum Change {
 
 impl Change {
     /// The program's side after the change.
+    #[inline]
     pub(crate) fn apply(&self, before: User) -> User {
+        let mut user = before;
+        self.apply_to(&mut user);
+        user
+    }
+
+    #[inline]
+    pub(crate) fn apply_to(&self, user: &mut User) {
         match *self {
-            Change::Replace(user) => user,
+            Change::Replace(new) => *user = new,
             Change::Finish {
                 cast_parameter,
                 lksb,
-            } => User {
-                cast_parameter: match cast_parameter {
-                    0 => before.cast_parameter,
-                    new => new,
-                },
-                lksb,
-                ..before
-            },
+            } => {
+                if cast_parameter != 0 {
+                    user.cast_parameter = cast_parameter;
+                }
+                user.lksb = lksb;
+            }
         }
     }
 
@@ -371,7 +377,7 @@ impl<'a> Request<'a> {
     /// In this order: `EINVAL` for its size, `EBADE` for a version that is not 6.0, `EINVAL` for
     /// a command or parameters that make no sense in any state. Once the version is known to be
     /// right, `tell_width` hears how wide the program's addresses are.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn parse(bytes: &'a [u8], tell_width: impl FnOnce(Width)) -> Result<Request<'a>> {
         check_request_size(bytes.len())?;
         let (header, body) = Header::read_from_prefix(bytes).map_err(|_| EINVAL)?;
@@ -419,7 +425,7 @@ impl<'a> Request<'a> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn parse_lock(body: &'a [u8], width: Width) -> Result<Request<'a>> {
         let (params, value, rest) = LockParams::parse(body, width)?;
         if params.castaddr == 0 || params.lksb == 0 {
@@ -464,7 +470,7 @@ impl<'a> Request<'a> {
         })
     }
 
-    #[inline]
+    #[inline(always)]
     fn parse_unlock(body: &'a [u8], width: Width) -> Result<Request<'a>> {
         let (params, value, _) = LockParams::parse(body, width)?;
         let (id, flags) = (params.lkid, Flags(params.flags));
@@ -528,36 +534,69 @@ pub(crate) struct Record {
     pub(crate) news: News,
 }
 
-/// A result and the value block that may follow it.
-#[derive(IntoBytes, Immutable)]
-#[repr(C)]
-struct Wide {
-    result: RawResult,
-    value: Value,
+/// The most that a record takes.
+const RECORD_MAX: usize = record_length(Width::Bits64, true);
+
+/// Where a record is put together for a program to read.
+pub(crate) struct RecordBuffer {
+    bytes: [u8; RECORD_MAX],
+    length: usize,
 }
 
-/// The same for a 32-bit program.
-#[derive(IntoBytes, Immutable)]
-#[repr(C)]
-struct Narrow {
-    result: RawResult32,
-    value: Value,
+impl RecordBuffer {
+    #[inline]
+    pub(crate) const fn new() -> Self {
+        RecordBuffer {
+            bytes: [0; RECORD_MAX],
+            length: 0,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn bytes(&self) -> &[u8] {
+        self.bytes.get(..self.length).unwrap_or_default()
+    }
+
+    /// Holds this record from now on.
+    #[inline(always)]
+    pub(crate) fn put(&mut self, record: &Record, width: Width) {
+        let value = record.value();
+        self.length = record_length(width, value.is_some());
+        let result = record.result(self.length);
+        // Nothing is too long for the buffer.
+        let _ = match width {
+            Width::Bits64 => result.write_to_prefix(&mut self.bytes).ok(),
+            Width::Bits32 => result.narrow().write_to_prefix(&mut self.bytes).ok(),
+        };
+        if let Some(value) = value {
+            let place = self.bytes.get_mut(self.length - VALUE_LEN..self.length);
+            if let Some(place) = place {
+                place.copy_from_slice(value);
+            }
+        }
+    }
 }
 
 /// The least that a read of a record needs room for.
 pub(crate) const fn record_min(width: Width) -> usize {
-    match width {
+    record_length(width, false)
+}
+
+/// How many bytes a record takes.
+pub(crate) const fn record_length(width: Width, has_value: bool) -> usize {
+    let result = match width {
         Width::Bits32 => RECORD_MIN_32,
         Width::Bits64 => RECORD_MIN,
+    };
+    if has_value {
+        result + VALUE_LEN
+    } else {
+        result
     }
 }
 
 impl Record {
-    /// How many bytes the record takes.
-    pub(crate) fn length(&self, width: Width) -> usize {
-        record_min(width) + self.value().map_or(0, |value| value.len())
-    }
-
+    #[inline]
     fn value(&self) -> Option<&Value> {
         match &self.news {
             News::Completion { value, .. } => value.as_ref(),
@@ -565,22 +604,7 @@ impl Record {
         }
     }
 
-    /// Gives `f` the record as a program reads it.
-    #[inline]
-    pub(crate) fn encoded<R>(&self, width: Width, f: impl FnOnce(&[u8]) -> R) -> R {
-        let result = self.result(self.length(width));
-        match (width, self.value().copied()) {
-            (Width::Bits64, None) => f(result.as_bytes()),
-            (Width::Bits64, Some(value)) => f(Wide { result, value }.as_bytes()),
-            (Width::Bits32, None) => f(result.narrow().as_bytes()),
-            (Width::Bits32, Some(value)) => {
-                let result = result.narrow();
-                f(Narrow { result, value }.as_bytes())
-            }
-        }
-    }
-
-    #[inline]
+    #[inline(always)]
     fn result(&self, length: usize) -> RawResult {
         let user = self.user;
         let common = RawResult {
@@ -624,8 +648,15 @@ impl Record {
 mod tests {
     use super::*;
 
+    #[inline(always)]
     fn parse(bytes: &[u8]) -> Result<Request<'_>> {
         Request::parse(bytes, drop)
+    }
+
+    fn encode(record: &Record, width: Width) -> Vec<u8> {
+        let mut buffer = RecordBuffer::new();
+        buffer.put(record, width);
+        buffer.bytes().to_vec()
     }
 
     /// A request of `size` bytes with a sound header.
@@ -637,6 +668,7 @@ mod tests {
         bytes
     }
 
+    #[inline(always)]
     fn put(bytes: &mut [u8], at: usize, what: &[u8]) {
         bytes[at..at + what.len()].copy_from_slice(what);
     }
@@ -841,7 +873,7 @@ mod tests {
             flags: StatusFlags(5),
             value: None,
         };
-        let encoded = record(news).encoded(Width::Bits64, <[u8]>::to_vec);
+        let encoded = encode(&record(news), Width::Bits64);
         let bytes = &encoded[..];
         assert_eq!(bytes.len(), 72);
         let header: Vec<u32> = (0..4).map(|n| word(bytes, 4 * n)).collect();
@@ -861,7 +893,7 @@ mod tests {
             flags: StatusFlags::default(),
             value: Some([3; VALUE_LEN]),
         };
-        let encoded = record(news).encoded(Width::Bits64, <[u8]>::to_vec);
+        let encoded = encode(&record(news), Width::Bits64);
         let bytes = &encoded[..];
         assert_eq!((word(bytes, 12), word(bytes, 68)), (104, 72));
         assert_eq!(bytes[72..], [3; VALUE_LEN]);
@@ -871,8 +903,7 @@ mod tests {
     fn a_blocking_record_shows_the_other_address() {
         for (pending, status) in [(false, 0), (true, -0x10003)] {
             let mode = Mode::Ex;
-            let encoded =
-                record(News::Blocking { mode, pending }).encoded(Width::Bits64, <[u8]>::to_vec);
+            let encoded = encode(&record(News::Blocking { mode, pending }), Width::Bits64);
             let bytes = &encoded[..];
             assert_eq!((long(bytes, 16), long(bytes, 24)), (105, 104));
             assert_eq!(word(bytes, 40) as i32, status);
@@ -1005,7 +1036,7 @@ mod tests {
         let mut told = record(news);
         // Nobody gave such an address; what is too wide is cut.
         told.user.lksb |= 1 << 40;
-        let encoded = told.encoded(Width::Bits32, <[u8]>::to_vec);
+        let encoded = encode(&told, Width::Bits32);
         let words: Vec<u32> = (0..13).map(|n| word(&encoded, 4 * n)).collect();
         assert_eq!(words[..4], [6, 0, 2, 52]);
         assert_eq!(words[4..7], [103, 102, 106]);
@@ -1014,8 +1045,7 @@ mod tests {
 
         let mode = Mode::Ex;
         let pending = true;
-        let encoded =
-            record(News::Blocking { mode, pending }).encoded(Width::Bits32, <[u8]>::to_vec);
+        let encoded = encode(&record(News::Blocking { mode, pending }), Width::Bits32);
         let words: Vec<u32> = (0..13).map(|n| word(&encoded, 4 * n)).collect();
         assert_eq!(words[4..9], [105, 104, 106, -0x10003i32 as u32, 0x1234]);
         assert_eq!(encoded[44..], [5, 0, 0, 0, 0, 0, 0, 0]);
@@ -1028,9 +1058,9 @@ mod tests {
             flags: StatusFlags::default(),
             value: Some([3; VALUE_LEN]),
         });
-        let encoded = told.encoded(Width::Bits32, <[u8]>::to_vec);
+        let encoded = encode(&told, Width::Bits32);
         let bytes = &encoded[..];
-        assert_eq!((bytes.len(), told.length(Width::Bits32)), (84, 84));
+        assert_eq!((bytes.len(), record_length(Width::Bits32, true)), (84, 84));
         assert_eq!((word(bytes, 12), word(bytes, 48)), (84, 52));
         assert_eq!(bytes[52..], [3; VALUE_LEN]);
     }

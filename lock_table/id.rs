@@ -20,7 +20,16 @@ pub(crate) struct IdSpace {
 impl IdSpace {
     const SHORT_BITS: u32 = 17;
     const SHORT_SLOTS: u32 = 1 << Self::SHORT_BITS;
-    const LONG_GENERATION_BITS: u32 = 2;
+
+    /// Set for slots from `SHORT_SLOTS` on. All bits of an id but this one are below it.
+    const FORM: LockId = 1 << 30;
+
+    /// Where the generation of those begins.
+    const LONG_BITS: u32 = 28;
+
+    /// Ids are below this: a program may be given one with a further bit set, and must be able to
+    /// tell that, in an `int`, from an error number.
+    const END: LockId = (1 << 31) - 4096;
 
     /// The ids of shard number `shard` of `1 << shard_bits`; at most 64 shards.
     pub(crate) const fn new(shard: u32, shard_bits: u32) -> Self {
@@ -32,39 +41,34 @@ impl IdSpace {
         id & ((1 << shard_bits) - 1)
     }
 
-    /// Bits above the shard's, without the form bit.
-    const fn width(self) -> u32 {
-        30 - self.shard_bits
-    }
-
-    const fn long_bits(self) -> u32 {
-        self.width() - Self::LONG_GENERATION_BITS
-    }
-
     /// Slots below this have an id.
     pub(super) const fn limit(self) -> u32 {
-        Self::SHORT_SLOTS + (1 << self.long_bits()) - 1
+        let long = (Self::END & ((1 << Self::LONG_BITS) - 1)) >> self.shard_bits;
+        Self::SHORT_SLOTS + long - 1
     }
 
-    pub(super) fn encode(self, slot: u32, generation: u32) -> LockId {
-        let number = slot + 1;
-        let (form, bits, number) = if number < Self::SHORT_SLOTS {
-            (0, Self::SHORT_BITS, number)
+    #[inline]
+    pub(super) const fn encode(self, slot: u32, generation: u32) -> LockId {
+        let number = slot.wrapping_add(1);
+        let (form, generation, number) = if number < Self::SHORT_SLOTS {
+            let bits = Self::SHORT_BITS + self.shard_bits;
+            (0, generation.wrapping_shl(bits), number)
         } else {
-            (1, self.long_bits(), number - Self::SHORT_SLOTS)
+            let generation = generation << Self::LONG_BITS;
+            (Self::FORM, generation, number - Self::SHORT_SLOTS)
         };
-        let generation = generation & ((1 << (self.width() - bits)) - 1);
-        let above = (form << self.width()) | (generation << bits) | number;
-        (above << self.shard_bits) | self.shard
+        let place = number.wrapping_shl(self.shard_bits) | self.shard;
+        form | (generation & (Self::FORM - 1)) | place
     }
 
     /// The slot that an id of this shard names, whether or not it is stale.
-    pub(super) fn slot(self, id: LockId) -> Option<u32> {
-        let above = id >> self.shard_bits;
-        let number = match above >> self.width() {
-            0 => above & (Self::SHORT_SLOTS - 1),
-            1 => Self::SHORT_SLOTS + (above & ((1 << self.long_bits()) - 1)),
-            _ => return None,
+    #[inline]
+    pub(super) const fn slot(self, id: LockId) -> Option<u32> {
+        let number = if id & Self::FORM == 0 {
+            id.wrapping_shr(self.shard_bits) & (Self::SHORT_SLOTS - 1)
+        } else {
+            let place = id & ((1 << Self::LONG_BITS) - 1);
+            Self::SHORT_SLOTS + place.wrapping_shr(self.shard_bits)
         };
         number.checked_sub(1)
     }

@@ -18,7 +18,10 @@ use crate::{
         List,
         Through, //
     },
-    slab::NONE,
+    slab::{
+        Vacancy,
+        NONE, //
+    },
     terms::{
         Flags,
         Mode,
@@ -79,20 +82,35 @@ pub(super) struct Lock {
     pub(super) quiet: bool,
 }
 
+/// What has been set aside for a new lock.
+pub(super) struct Berth {
+    pub(super) vacancy: Vacancy,
+    pub(super) id: LockId,
+    /// Its value buffer, or `NONE`.
+    pub(super) value: u32,
+}
+
 impl Lock {
-    /// A lock that is still to be opened with its client.
-    pub(super) fn new(id: LockId, resource: u32, client: u32, value: u32, ask: &Ask) -> Self {
+    /// A lock on none of its resource's queues.
+    #[inline]
+    pub(super) fn new(
+        berth: &Berth,
+        resource: u32,
+        client: u32,
+        ticket: Ticket,
+        ask: &Ask,
+    ) -> Self {
         Lock {
-            id,
+            id: berth.id,
             queue: Links::NEW,
             owned: Links::NEW,
             resource,
             client,
-            ticket: NONE,
+            ticket,
             pid: ask.pid,
             since: 0,
             flags: ask.flags,
-            value,
+            value: berth.value,
             state: State::Loose,
             granted: None,
             requested: ask.mode,
@@ -198,6 +216,20 @@ impl Named for Resource {
 }
 
 impl Resource {
+    /// A resource with one lock on it, granted in `mode`.
+    pub(super) fn new(name: Name, hash: u32, lock: u32, mode: Mode) -> Self {
+        Resource {
+            name,
+            place: Place::new(hash),
+            granted: List::of(lock),
+            held: ModeCounts::only(mode, 1),
+            value: NONE,
+            value_written: false,
+            value_invalid: false,
+            contention: None,
+        }
+    }
+
     pub(super) fn is_unused(&self) -> bool {
         self.granted.is_empty() && self.contention.as_ref().is_none_or(|c| c.is_empty())
     }
@@ -245,6 +277,7 @@ impl Resource {
     }
 
     /// The opposite of [`Self::count_in`].
+    #[inline(always)]
     pub(super) fn count_out(&mut self, lock: &mut Lock) {
         if lock.state == State::Loose {
             return;
@@ -358,6 +391,7 @@ impl Contention {
         self.exhausted = None;
     }
 
+    #[inline(always)]
     fn count_out(&mut self, lock: &Lock) {
         match lock.state {
             State::Converting => {

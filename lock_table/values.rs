@@ -3,11 +3,15 @@
 //! Value blocks: between a lock's buffer and its resource.
 
 use super::{
+    resource::Resource,
     LockTable,
     Owner, //
 };
 use crate::{
-    slab::NONE,
+    slab::{
+        Slab,
+        NONE, //
+    },
     terms::{
         transfer,
         Flags,
@@ -36,40 +40,14 @@ impl<O: Owner> LockTable<O> {
         }
     }
 
-    fn copy_value(&mut self, from: u32, to: u32) {
-        if let Some(value) = self.values.get(from).copied() {
-            if let Some(target) = self.values.get_mut(to) {
-                *target = value;
-            }
-        }
-    }
-
     /// What the value block does when a lock is granted in `to`.
     pub(super) fn move_value(&mut self, lock: u32, to: Mode) {
-        let entry = &self.locks[lock];
-        let resource = &mut self.resources[entry.resource];
-        let asked = entry.value != NONE && entry.flags.any(Flags::VALBLK);
-        let (buffer, value) = (entry.value, resource.value);
-        match transfer(entry.granted, to) {
-            Transfer::Read if !asked || !resource.value_written => return,
-            Transfer::Read => self.copy_value(value, buffer),
-            Transfer::Write if entry.flags.any(Flags::IVVALBLK) => {
-                resource.value_invalid = true;
-                return;
-            }
-            Transfer::Write if asked => {
-                resource.value_written = true;
-                resource.value_invalid = false;
-                self.copy_value(buffer, value);
-                return;
-            }
-            Transfer::Write => return,
-            Transfer::Nothing => {}
-        }
         let entry = &mut self.locks[lock];
-        if self.resources[entry.resource].value_invalid {
-            entry.status.set(StatusFlags::VALNOTVALID);
-        }
+        let resource = &mut self.resources[entry.resource];
+        let exchange = Exchange::new(entry.value, entry.flags, entry.granted, to);
+        entry
+            .status
+            .set(exchange.carry_out(resource, &mut self.values));
     }
 
     /// What the value block does when a lock goes.
@@ -84,8 +62,64 @@ impl<O: Owner> LockTable<O> {
         } else if entry.flags.any(Flags::VALBLK) && entry.value != NONE {
             resource.value_written = true;
             resource.value_invalid = false;
-            let (buffer, value) = (entry.value, resource.value);
-            self.copy_value(buffer, value);
+            copy(&mut self.values, entry.value, resource.value);
+        }
+    }
+}
+
+/// What a grant means for the value block.
+pub(super) struct Exchange {
+    buffer: u32,
+    flags: Flags,
+    transfer: Transfer,
+}
+
+impl Exchange {
+    /// A lock with this value buffer and these flags goes from one mode to another.
+    pub(super) fn new(buffer: u32, flags: Flags, from: Option<Mode>, to: Mode) -> Self {
+        Exchange {
+            buffer,
+            flags,
+            transfer: transfer(from, to),
+        }
+    }
+
+    /// Returns what the completion says of it.
+    pub(super) fn carry_out(
+        &self,
+        resource: &mut Resource,
+        values: &mut Slab<Value>,
+    ) -> StatusFlags {
+        let asked = self.buffer != NONE && self.flags.any(Flags::VALBLK);
+        match self.transfer {
+            Transfer::Read if !asked || !resource.value_written => return StatusFlags::default(),
+            Transfer::Read => copy(values, resource.value, self.buffer),
+            Transfer::Write if self.flags.any(Flags::IVVALBLK) => {
+                resource.value_invalid = true;
+                return StatusFlags::default();
+            }
+            Transfer::Write => {
+                if asked {
+                    resource.value_written = true;
+                    resource.value_invalid = false;
+                    copy(values, self.buffer, resource.value);
+                }
+                return StatusFlags::default();
+            }
+            Transfer::Nothing => {}
+        }
+        if resource.value_invalid {
+            StatusFlags::VALNOTVALID
+        } else {
+            StatusFlags::default()
+        }
+    }
+}
+
+fn copy(values: &mut Slab<Value>, from: u32, to: u32) {
+    if let Some(value) = values.get(from).copied() {
+        if let Some(target) = values.get_mut(to) {
+            *target = value;
         }
     }
 }

@@ -22,6 +22,8 @@ use crate::{
     },
     wire::{
         Change,
+        Record,
+        RecordBuffer,
         User,
         Width, //
     },
@@ -216,11 +218,13 @@ impl File<'_> {
     pub fn hear(&self) -> Option<usize> {
         let width = Width::Bits64;
         let room = 104;
-        let taken = self
+        let mut buffer = RecordBuffer::new();
+        let put = |record: &Record| buffer.put(record, width);
+        let (entry, ()) = self
             .queue
-            .records(|records| records.take(room, width).unwrap())?;
-        let length = taken.record.encoded(width, <[u8]>::len);
-        self.queue.records(|records| records.told(taken));
+            .records(|records| records.take(room, width, put).unwrap())?;
+        let length = buffer.bytes().len();
+        self.queue.records(|records| records.told(entry));
         Some(length)
     }
 }

@@ -11,14 +11,15 @@ use crate::{
         Ticket, //
     },
     records::{
-        Records,
-        Taken, //
+        Entry,
+        Records, //
     },
     terms::Mode,
     wire::{
         Change,
         News,
         Record,
+        RecordBuffer,
         User,
         Width, //
     },
@@ -54,12 +55,19 @@ impl Note {
     }
 }
 
+/// How long a record is when it is read.
+fn length(record: &Record) -> usize {
+    let mut buffer = RecordBuffer::new();
+    buffer.put(record, Width::Bits64);
+    buffer.bytes().len()
+}
+
 pub(crate) struct Reader {
     records: Records,
     lives: HashMap<Ticket, Life>,
     untold: VecDeque<Note>,
     /// Being read.
-    taken: Vec<(Taken, Note)>,
+    taken: Vec<(Entry, Note)>,
     /// Locks so far.
     locks: u32,
 }
@@ -230,14 +238,14 @@ impl Reader {
     /// Takes the first record out, and compares it. Returns whether there was one that fits.
     pub(crate) fn take(&mut self, room: usize) -> bool {
         assert_eq!(self.records.is_empty(), self.untold.is_empty());
-        let taken = self.records.take(room, Width::Bits64);
-        let record = taken.as_ref().map(|taken| Some(taken.as_ref()?.record));
+        let taken = self.records.take(room, Width::Bits64, |record| *record);
+        let record = taken.map(|taken| taken.map(|(_, record)| record));
         let expected = match self.untold.front() {
-            Some(note) if note.record.length(Width::Bits64) > room => Err(EINVAL),
+            Some(note) if length(&note.record) > room => Err(EINVAL),
             note => Ok(note.map(|note| note.record)),
         };
-        assert_eq!(record, expected.as_ref().copied());
-        let Ok(Some(taken)) = taken else {
+        assert_eq!(record, expected);
+        let Ok(Some((taken, _))) = taken else {
             return false;
         };
         let note = self.untold.pop_front().unwrap();
