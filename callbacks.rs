@@ -51,8 +51,10 @@ use kernel::{
 
 struct Inner {
     records: Records,
-    /// Readers that sleep.
-    sleepers: u32,
+    /// How the file is read.
+    width: Width,
+    /// How many may be waiting: readers that sleep, and one for all who poll.
+    waiting: u32,
     /// Somebody has polled, so may be waiting at any time.
     polled: bool,
     /// The lockspace is gone.
@@ -73,7 +75,8 @@ impl Queue {
         let readable = PollCondVarBox::new(c"dlm_device::readable", kernel::static_lock_class!())?;
         let inner = Inner {
             records: Records::new(),
-            sleepers: 0,
+            width: Width::Bits64,
+            waiting: 0,
             polled: false,
             hung_up: false,
         };
@@ -89,26 +92,17 @@ impl Queue {
     /// Takes the first record out and puts it into `buffer`, to be followed by [`Self::told`] or
     /// [`Self::untold`].
     ///
-    /// `width` is asked when there is a record: a 32-bit program may make itself known while its
-    /// reader is waiting already.
-    ///
     /// `EINVAL` if it is longer than `room` (it stays), `EAGAIN` if there is none and `wait` is
     /// not set, `ERESTARTSYS` for a signal, `ENODEV` if the lockspace is gone.
     #[inline]
-    pub(crate) fn take(
-        &self,
-        buffer: &mut RecordBuffer,
-        room: usize,
-        width: impl Fn() -> Width,
-        wait: bool,
-    ) -> Result<Entry> {
+    pub(crate) fn take(&self, buffer: &mut RecordBuffer, room: usize, wait: bool) -> Result<Entry> {
         let mut inner = self.inner.lock();
         loop {
             if inner.hung_up {
                 return Err(ENODEV);
             }
-            let width = width();
-            let put = |record: &Record| buffer.put(record, width);
+            let width = inner.width;
+            let put = |record: &Record, length| buffer.put(record, width, length);
             if let Some((entry, ())) = inner.records.take(room, width, put)? {
                 return Ok(entry);
             }
@@ -122,9 +116,9 @@ impl Queue {
     /// Waits for records; `ERESTARTSYS` if there is nothing but a signal.
     #[cold]
     fn sleep(&self, inner: &mut Guard<'_, Inner, MutexBackend>) -> Result {
-        inner.sleepers += 1;
+        inner.waiting += 1;
         let interrupted = self.readable.wait_interruptible(inner);
-        inner.sleepers -= 1;
+        inner.waiting -= 1;
         if interrupted && inner.records.is_empty() && !inner.hung_up {
             return Err(ERESTARTSYS);
         }
@@ -149,7 +143,10 @@ impl Queue {
     pub(crate) fn poll(&self, file: &File, table: PollTable<'_>) -> u32 {
         table.register_wait(file, &self.readable);
         let mut inner = self.inner.lock();
-        inner.polled = true;
+        if !inner.polled {
+            inner.polled = true;
+            inner.waiting += 1;
+        }
         if inner.hung_up {
             bindings::POLLHUP | bindings::POLLERR
         } else if !inner.records.is_empty() {
@@ -157,6 +154,12 @@ impl Queue {
         } else {
             0
         }
+    }
+
+    /// A 32-bit program has written to the file: from now on that is how it is read, too.
+    #[cold]
+    pub(crate) fn narrow(&self) {
+        self.inner.lock().width = Width::Bits32;
     }
 
     /// How many records wait to be read.
@@ -176,8 +179,9 @@ impl Queue {
     }
 
     /// Lets go of the queue and then wakes who waits for it, who could do nothing before.
+    #[inline(always)]
     fn wake(&self, inner: Guard<'_, Inner, MutexBackend>) {
-        let wanted = inner.polled || inner.sleepers > 0;
+        let wanted = inner.waiting > 0;
         drop(inner);
         if wanted {
             self.readable.notify_all();
@@ -192,6 +196,7 @@ impl Owner for Arc<Queue> {
         self.inner.lock().records.open(change, occasion, value)
     }
 
+    #[inline(always)]
     fn answer(&self, change: &Change, completion: Completion<'_>) -> Result<Ticket> {
         let mut inner = self.inner.lock();
         let ticket = inner.records.answer(change, completion)?;
@@ -199,6 +204,7 @@ impl Owner for Arc<Queue> {
         Ok(ticket)
     }
 
+    #[inline(always)]
     fn conclude(
         &self,
         ticket: Ticket,

@@ -102,10 +102,10 @@ impl<T: Named> Directory<T> {
     /// Drops an entry, if there is one.
     #[inline(always)]
     pub(crate) fn erase(&mut self, index: u32) {
-        let Some(entry) = self.entries.get(index) else {
+        let Some(Place { hash, next }) = self.entries.erase_with(index, |entry| *entry.place())
+        else {
             return;
         };
-        let Place { hash, next } = *entry.place();
         let bucket = self.bucket_of(hash);
         let head = self.bucket_mut(bucket);
         if *head == index {
@@ -114,7 +114,6 @@ impl<T: Named> Directory<T> {
             let head = *head;
             self.unlink_behind(head, index, next);
         }
-        self.entries.erase(index);
         if self.buckets > SEGMENT as u32 {
             self.shrink();
         }
@@ -213,7 +212,7 @@ impl<T: Named> Directory<T> {
 
 /// The bucket that a bucket was split from: the same number without its highest bit.
 fn sibling(bucket: u32) -> u32 {
-    bucket & !(1 << bucket.ilog2())
+    bucket & (u32::MAX / 2).wrapping_shr(bucket.leading_zeros())
 }
 
 impl<T> core::ops::Index<u32> for Directory<T> {

@@ -72,10 +72,6 @@ use kernel::{
     seq_file::SeqFile,
     str::CString,
     sync::{
-        atomic::{
-            Atomic,
-            Relaxed, //
-        },
         poll::PollTable,
         Arc, //
     },
@@ -279,8 +275,6 @@ impl Device for MonitorDevice {
 /// `/dev/dlm_<lockspace>`.
 struct LockspaceDevice {
     file: OpenFile,
-    /// A 32-bit program has written to the file: from then on that is how it is read, too.
-    is_narrow: Atomic<bool>,
 }
 
 /// What the doors of all lockspaces share: the folder of their tables in debugfs.
@@ -336,11 +330,7 @@ impl MiscDevice for LockspaceDevice {
     fn open(file: &File, misc: &MiscDeviceRegistration<Self>) -> Result<KBox<Self>> {
         promise_nowait(file);
         let file = data(misc).open()?;
-        let device = LockspaceDevice {
-            file,
-            is_narrow: Atomic::new(false),
-        };
-        Ok(KBox::new(device, GFP_KERNEL_ACCOUNT)?)
+        Ok(KBox::new(LockspaceDevice { file }, GFP_KERNEL_ACCOUNT)?)
     }
 
     #[inline(always)]
@@ -349,14 +339,13 @@ impl MiscDevice for LockspaceDevice {
         if room == wire::VERSION_LEN {
             return write_version(iov);
         }
-        let device = kiocb.file();
         if room < wire::record_min(Width::Bits32) {
             return Err(EINVAL);
         }
-        let queue = device.file.queue();
+        let queue = kiocb.file().file.queue();
         let mut buffer = RecordBuffer::new();
         let wait = !is_nonblocking(&kiocb);
-        let entry = queue.take(&mut buffer, room, || device.width(), wait)?;
+        let entry = queue.take(&mut buffer, room, wait)?;
         let written = write_all(iov, buffer.bytes());
         match written {
             Ok(_) => queue.told(entry),
@@ -372,7 +361,7 @@ impl MiscDevice for LockspaceDevice {
         let device = kiocb.file();
         device.carry_out(Request::parse(bytes, |width| {
             if width == Width::Bits32 {
-                device.is_narrow.store(true, Relaxed);
+                device.file.queue().narrow();
             }
         })?)
     }
@@ -393,14 +382,6 @@ impl Device for LockspaceDevice {
 }
 
 impl LockspaceDevice {
-    fn width(&self) -> Width {
-        if self.is_narrow.load(Relaxed) {
-            Width::Bits32
-        } else {
-            Width::Bits64
-        }
-    }
-
     /// Returns what `write()` does: a new lock's id, or 0.
     #[inline(always)]
     fn carry_out(&self, request: Request<'_>) -> Result<usize> {

@@ -58,7 +58,6 @@ use self::{
         Contention,
         Last,
         Lock,
-        Name,
         Resource, //
     },
     survey::Stand,
@@ -233,6 +232,18 @@ struct Client<O> {
     holdings: Holdings,
 }
 
+impl<O> Client<O> {
+    /// Makes a new lock, of this client.
+    #[inline(always)]
+    fn take_on(&mut self, locks: &mut Slab<Lock>, berth: &Berth, mut lock: Lock) -> u32 {
+        let index = berth.vacancy.index;
+        lock.owned = self.owned.expect_back(locks, index);
+        self.holdings.all += 1;
+        locks.fill(berth.vacancy, lock);
+        index
+    }
+}
+
 /// How many locks somebody has, by what they are doing.
 #[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
 pub(crate) struct Holdings {
@@ -287,6 +298,9 @@ pub(crate) struct LockTable<O> {
     /// they have `NONE`, and as ticket their number in this order.
     orphans: List<ByOwner>,
     next_orphan: u32,
+    /// The resource that was the last to lose its last lock. It is kept until the next one does,
+    /// since locks often come and go on one name.
+    idle: u32,
     surveyors: Slab<Stand>,
     now: u32,
 }
@@ -310,6 +324,7 @@ impl<O: Owner> LockTable<O> {
             clients: Slab::new(),
             orphans: List::new(),
             next_orphan: 0,
+            idle: NONE,
             surveyors: Slab::new(),
             now: 0,
         }
@@ -354,6 +369,7 @@ impl<O: Owner> LockTable<O> {
     /// Asks for a new lock on the resource `name`, whose keyed hash is `hash`.
     ///
     /// The answer comes as a completion; `EINVAL` and `ENOMEM` come at once.
+    #[inline(always)]
     pub(crate) fn request(
         &mut self,
         client: u32,
@@ -364,13 +380,13 @@ impl<O: Owner> LockTable<O> {
     ) -> Result<LockId> {
         ask.check_request()?;
         match self.resources.find(hash, name) {
+            Some(resource) if resource == self.idle => self.request_idle(client, ask, change),
             Some(resource) => self.request_on(resource, client, ask, change),
             None => self.request_first(hash, name, client, ask, change),
         }
     }
 
     /// The first lock on a resource, which is made for it: nobody is in its way.
-    #[inline(always)]
     fn request_first(
         &mut self,
         hash: u32,
@@ -379,12 +395,22 @@ impl<O: Owner> LockTable<O> {
         ask: &Ask,
         change: &O::Change,
     ) -> Result<LockId> {
-        let name = Name::new(name)?;
+        let mut resource = Resource::new(name, hash)?;
         let vacancy = self.resources.vacancy()?;
         let (mode, state) = (ask.mode, State::Granted);
         let (lock, id) = self.admit(vacancy.index, client, ask, change, mode, false, state)?;
-        let resource = Resource::new(name, hash, lock, mode);
+        resource.begin(lock, mode);
         self.resources.fill(vacancy, resource);
+        Ok(id)
+    }
+
+    /// The same on the idle one.
+    #[inline(always)]
+    fn request_idle(&mut self, client: u32, ask: &Ask, change: &O::Change) -> Result<LockId> {
+        let (resource, mode, state) = (self.idle, ask.mode, State::Granted);
+        let (lock, id) = self.admit(resource, client, ask, change, mode, false, state)?;
+        self.resources[resource].begin(lock, mode);
+        self.idle = NONE;
         Ok(id)
     }
 
@@ -404,12 +430,15 @@ impl<O: Owner> LockTable<O> {
         }
         self.prepare_refusal(resource, ask.flags)?;
         let berth = self.berth(ask)?;
-        let owner = &self.clients[client].owner;
+        let owning = &mut self.clients[client];
         // Nobody can be in the way before he is granted.
         let occasion = Occasion::Operation { waits: false };
-        let opened = owner.open(change, occasion, ask.flags.any(Flags::VALBLK));
+        let opened = owning
+            .owner
+            .open(change, occasion, ask.flags.any(Flags::VALBLK));
         let ticket = opened.inspect_err(|_| self.values.erase(berth.value))?;
-        let lock = self.bring_in(&berth, Lock::new(&berth, resource, client, ticket, ask));
+        let lock = Lock::new(&berth, resource, client, ticket, ask);
+        let lock = owning.take_on(&mut self.locks, &berth, lock);
         if ask.flags.any(Flags::NOQUEUE) {
             self.complete(lock, Status::WouldWait);
             self.refuse(resource, None, ask);
@@ -454,7 +483,8 @@ impl<O: Owner> LockTable<O> {
             value: self.values.get(berth.value),
             last: false,
         };
-        let answered = self.clients[client].owner.answer(change, completion);
+        let owning = &mut self.clients[client];
+        let answered = owning.owner.answer(change, completion);
         let ticket = answered.inspect_err(|_| self.values.erase(berth.value))?;
         let lock = Lock {
             state,
@@ -465,7 +495,7 @@ impl<O: Owner> LockTable<O> {
             status,
             ..Lock::new(&berth, resource, client, ticket, ask)
         };
-        Ok((self.bring_in(&berth, lock), berth.id))
+        Ok((owning.take_on(&mut self.locks, &berth, lock), berth.id))
     }
 
     /// Whether there is such a lock: `ENOENT` if not.
@@ -613,14 +643,14 @@ impl<O: Owner> LockTable<O> {
         let lock = self.find(id)?;
         check_unlock(flags)?;
         let entry = &self.locks[lock];
+        let (owner, ticket) = (entry.client, entry.ticket);
         let flags = entry.flags.with(flags);
         let writes =
             entry.granted >= Some(Mode::Pw) && flags.any(Flags::VALBLK.with(Flags::IVVALBLK));
         if writes && entry.value != NONE && flags.write_value() {
             self.prepare_value(entry.resource)?;
         }
-        let entry = &mut self.locks[lock];
-        if let Some(client) = self.clients.get(entry.client) {
+        if let Some(client) = self.clients.get(owner) {
             let completion = Completion {
                 id,
                 status: Status::Unlocked,
@@ -628,10 +658,10 @@ impl<O: Owner> LockTable<O> {
                 value: None,
                 last: true,
             };
-            client.owner.conclude(entry.ticket, change, completion)?;
+            client.owner.conclude(ticket, change, completion)?;
         }
         if writes {
-            entry.flags = flags;
+            self.locks[lock].flags = flags;
             self.fill_buffer(lock, value);
             self.write_on_unlock(lock);
         }
@@ -925,23 +955,31 @@ impl<O: Owner> LockTable<O> {
 
     // Making and unmaking. What can fail comes before what cannot.
 
-    #[inline(always)]
-    fn drop_if_unused(&mut self, resource: u32) {
-        let entry = &self.resources[resource];
-        if !entry.is_unused() {
-            return;
-        }
-        let value = entry.value;
-        self.values.erase(value);
-        self.step_aside(Stand::Resource(resource));
-        self.resources.erase(resource);
-    }
-
     /// After a lock has left its queue: others may be granted, or the resource is not needed.
     #[inline(always)]
     fn settle(&mut self, resource: u32) {
+        let entry = &self.resources[resource];
+        if entry.contention.is_some() {
+            self.settle_contended(resource);
+        } else if entry.granted.is_empty() {
+            self.rest(resource);
+        }
+    }
+
+    fn settle_contended(&mut self, resource: u32) {
         self.grant_pending(resource, None);
-        self.drop_if_unused(resource);
+        if self.resources[resource].is_unused() {
+            self.rest(resource);
+        }
+    }
+
+    /// Makes a resource without locks the idle one.
+    #[inline(always)]
+    fn rest(&mut self, resource: u32) {
+        self.values.erase(self.resources[resource].end());
+        self.step_aside(Stand::Resource(resource));
+        let before = core::mem::replace(&mut self.idle, resource);
+        self.resources.erase(before);
     }
 
     /// Makes the resource ready for what a verdict other than a grant will need.
@@ -967,49 +1005,31 @@ impl<O: Owner> LockTable<O> {
         })
     }
 
-    /// Makes a new lock, and makes it its client's own.
-    #[inline(always)]
-    fn bring_in(&mut self, berth: &Berth, mut lock: Lock) -> u32 {
-        let index = berth.vacancy.index;
-        let client = &mut self.clients[lock.client];
-        lock.owned = client.owned.expect_back(&mut self.locks, index);
-        client.holdings.all += 1;
-        self.locks.fill(berth.vacancy, lock);
-        index
-    }
-
     /// Ends a lock, and lets others have what it held.
     #[inline(always)]
     fn end(&mut self, lock: u32) {
-        let resource = self.locks[lock].resource;
-        self.take_out(lock);
-        self.settle(resource);
+        if let Some(resource) = self.take_out(lock) {
+            self.settle(resource);
+        }
     }
 
-    /// Ends a lock: off its queue, if it is on one, and from its client.
+    /// Ends a lock: off its queue, if it is on one, and from its client. Returns its resource.
     #[inline(always)]
-    fn take_out(&mut self, lock: u32) {
+    fn take_out(&mut self, lock: u32) -> Option<u32> {
         self.step_aside(Stand::Lock(lock));
-        let entry = &mut self.locks[lock];
-        let resource = &mut self.resources[entry.resource];
-        resource.count_out(entry);
-        let Lock {
-            state,
-            queue,
-            owned,
-            value,
-            ..
-        } = *entry;
-        let others = match disown(&mut self.clients, entry) {
+        let mut lock = self.locks.remove(lock)?;
+        let resource = &mut self.resources[lock.resource];
+        resource.count_out(&mut lock);
+        if let Some(others) = resource.queue_mut(lock.state) {
+            others.close_gap(&mut self.locks, lock.queue);
+        }
+        let others = match disown(&mut self.clients, &lock) {
             Some(client) => &mut client.owned,
             None => &mut self.orphans,
         };
-        self.locks.erase(lock);
-        self.values.erase(value);
-        others.close_gap(&mut self.locks, owned);
-        if let Some(others) = resource.queue_mut(state) {
-            others.close_gap(&mut self.locks, queue);
-        }
+        others.close_gap(&mut self.locks, lock.owned);
+        self.values.erase(lock.value);
+        Some(lock.resource)
     }
 
     /// Makes a lock its client's own.

@@ -61,6 +61,10 @@ use kernel::{
             Relaxed,
             Release, //
         },
+        lock::{
+            mutex::MutexBackend,
+            Guard, //
+        },
         Arc,
         Mutex, //
     },
@@ -214,22 +218,39 @@ impl Lockspace {
 
     /// Locks a shard for an operation, once it is certain that the lockspace lives.
     #[inline(always)]
-    fn with_shard<R>(&self, number: u32, f: impl FnOnce(&mut Table) -> Result<R>) -> Result<R> {
+    fn lock_shard(&self, number: u32) -> Result<Guard<'_, Table, MutexBackend>> {
         let shard = self.shards.get(number as usize).ok_or(EINVAL)?;
+        let mut table = shard.table.lock();
+        if self.life() != Life::Open {
+            table = self.await_outcome(shard, table)?;
+        }
+        table.set_time(coarse_time());
+        Ok(table)
+    }
+
+    #[cold]
+    fn await_outcome<'a>(
+        &'a self,
+        shard: &'a Shard,
+        mut table: Guard<'a, Table, MutexBackend>,
+    ) -> Result<Guard<'a, Table, MutexBackend>> {
         loop {
-            let mut table = shard.table.lock();
             match self.life() {
-                Life::Open => {
-                    table.set_time(coarse_time());
-                    return f(&mut table);
-                }
+                Life::Open => return Ok(table),
                 Life::Gone => return Err(ENODEV),
                 Life::Closing => {}
             }
             drop(table);
             // Held until the outcome is known.
             drop(self.ending.lock());
+            table = shard.table.lock();
         }
+    }
+
+    /// Does something in a shard.
+    #[inline(always)]
+    fn with_shard<R>(&self, number: u32, f: impl FnOnce(&mut Table) -> Result<R>) -> Result<R> {
+        f(&mut *self.lock_shard(number)?)
     }
 
     /// In which shard a name belongs, and its hash there.
@@ -272,10 +293,9 @@ impl OpenFile {
         let ask = ask(mode, flags, change);
         let name = significant(name);
         let (shard, hash) = self.lockspace.place(name);
-        self.lockspace.with_shard(shard, |table| {
-            let client = self.client(shard, table)?;
-            table.request(client, hash, name, &ask, change)
-        })
+        let mut table = self.lockspace.lock_shard(shard)?;
+        let client = self.client(shard, &mut table)?;
+        table.request(client, hash, name, &ask, change)
     }
 
     /// Asks for another mode of a lock, anybody's: besides, `ENOENT` and `EBUSY`.
@@ -287,11 +307,10 @@ impl OpenFile {
         value: &Value,
         change: &Change,
     ) -> Result {
-        self.with_lock(id, |table| {
-            table.check(id)?;
-            let ask = ask(mode.ok_or(EINVAL)?, flags, change);
-            table.convert(id, &ask, value, change)
-        })
+        let mut table = self.lock_shard_of(id)?;
+        table.check(id)?;
+        let ask = ask(mode.ok_or(EINVAL)?, flags, change);
+        table.convert(id, &ask, value, change)
     }
 
     /// Gives a lock up, anybody's.
@@ -303,17 +322,17 @@ impl OpenFile {
         value: &Value,
         change: &Change,
     ) -> Result {
-        self.with_lock(id, |table| table.unlock(id, flags, value, change))
+        self.lock_shard_of(id)?.unlock(id, flags, value, change)
     }
 
     /// Takes back what a lock waits for, anybody's.
     pub(crate) fn cancel(&self, id: LockId, flags: Flags, change: &Change) -> Result {
-        self.with_lock(id, |table| table.cancel(id, flags, change))
+        self.lock_shard_of(id)?.cancel(id, flags, change)
     }
 
     /// Cancels a lock, anybody's, because of a deadlock.
     pub(crate) fn cancel_deadlocked(&self, id: LockId, flags: Flags) -> Result {
-        self.with_lock(id, |table| table.cancel_deadlocked(id, flags))
+        self.lock_shard_of(id)?.cancel_deadlocked(id, flags)
     }
 
     /// Goes on with a lock that outlived its file.
@@ -374,8 +393,8 @@ impl OpenFile {
     }
 
     #[inline(always)]
-    fn with_lock(&self, id: LockId, f: impl FnOnce(&mut Table) -> Result) -> Result {
-        self.lockspace.with_shard(self.lockspace.shard_of_id(id), f)
+    fn lock_shard_of(&self, id: LockId) -> Result<Guard<'_, Table, MutexBackend>> {
+        self.lockspace.lock_shard(self.lockspace.shard_of_id(id))
     }
 
     /// The client that stands for this file in a shard, which is locked: `table`.

@@ -324,14 +324,14 @@ impl Records {
         self.waiting
     }
 
-    /// Takes the first record out, if there is one, and lets `show` see it; to be followed by
-    /// [`Self::told`] or [`Self::untold`]. `EINVAL` if it is longer than `room`: it stays.
+    /// Takes the first record out, if there is one, and lets `show` see it and how long it is; to
+    /// be followed by [`Self::told`] or [`Self::untold`]. `EINVAL` if it is longer than `room`: it stays.
     #[inline(always)]
     pub(crate) fn take<R>(
         &mut self,
         room: usize,
         width: Width,
-        show: impl FnOnce(&Record) -> R,
+        show: impl FnOnce(&Record, usize) -> R,
     ) -> Result<Option<(Entry, R)>> {
         let entry = self.first;
         if entry == Entry::END {
@@ -339,12 +339,16 @@ impl Records {
         }
         let slot = &self.slots[entry.slot()];
         let kind = entry.kind();
-        if record_length(width, kind == COMPLETION && slot.returns_value) > room {
+        let length = record_length(width, kind == COMPLETION && slot.returns_value);
+        if length > room {
             return Err(EINVAL);
         }
         self.first = slot.next[kind as usize];
         self.waiting -= 1;
-        Ok(Some((entry, show(&slot.record(kind, &self.values)))))
+        Ok(Some((
+            entry,
+            show(&slot.record(kind, &self.values), length),
+        )))
     }
 
     /// The record has reached the program.
@@ -364,7 +368,7 @@ impl Records {
 
     /// Drops the first record. Returns whether there was one.
     pub(crate) fn forget_first(&mut self) -> bool {
-        match self.take(usize::MAX, Width::Bits64, |_| ()) {
+        match self.take(usize::MAX, Width::Bits64, |_, _| ()) {
             Ok(Some((entry, ()))) => {
                 self.told(entry);
                 true
@@ -424,9 +428,8 @@ impl Records {
 
     #[inline(always)]
     fn free(&mut self, ticket: u32) {
-        if let Some(slot) = self.slots.get(ticket) {
-            self.values.erase(slot.value);
-            self.slots.erase(ticket);
+        if let Some(value) = self.slots.erase_with(ticket, |slot| slot.value) {
+            self.values.erase(value);
         }
     }
 
@@ -542,12 +545,14 @@ mod tests {
         }
 
         fn first_out(&mut self) -> (Entry, Record) {
-            let taken = self.take(usize::MAX, Width::Bits64, |record| *record);
+            let taken = self.take(usize::MAX, Width::Bits64, |record, _| *record);
             taken.unwrap().unwrap()
         }
 
         fn read_one(&mut self) -> Option<Told> {
-            let (entry, told) = self.take(usize::MAX, Width::Bits64, short).unwrap()?;
+            let (entry, told) = self
+                .take(usize::MAX, Width::Bits64, |record, _| short(record))
+                .unwrap()?;
             self.told(entry);
             Some(told)
         }
@@ -716,9 +721,9 @@ mod tests {
         records.complete(ticket, ended(Status::Granted, Some(&[5; VALUE_LEN])));
         for width in [Width::Bits32, Width::Bits64] {
             let room = record_min(width) + VALUE_LEN;
-            let refused = records.take(room - 1, width, |_| ());
+            let refused = records.take(room - 1, width, |_, _| ());
             assert!(matches!(refused, Err(EINVAL)));
-            let taken = records.take(room, width, |_| ()).unwrap().unwrap();
+            let taken = records.take(room, width, |_, _| ()).unwrap().unwrap();
             records.untold(taken.0);
         }
         assert_eq!(records.read(), [Ended(2, Status::Granted)]);

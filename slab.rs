@@ -40,13 +40,11 @@ const fn chunk_slots(size: usize) -> usize {
 }
 
 const fn fitting(bytes: usize, size: usize) -> usize {
-    let most = 1 << SLOT_BITS;
-    if size * most <= bytes {
-        most
-    } else if size <= bytes {
-        bytes / size
-    } else {
-        1
+    const MOST: usize = 1 << SLOT_BITS;
+    match bytes.checked_div(size) {
+        Some(0) => 1,
+        Some(number) if number < MOST => number,
+        _ => MOST,
     }
 }
 
@@ -142,6 +140,8 @@ fn slot_of(index: u32) -> usize {
 }
 
 impl<T> Slab<T> {
+    const CHUNK_SLOTS: usize = chunk_slots(core::mem::size_of::<Option<T>>());
+
     pub(crate) const fn new() -> Self {
         Slab {
             chunks: KVVec::new(),
@@ -204,32 +204,40 @@ impl<T> Slab<T> {
     }
 
     /// Empties a slot and returns what was in it; `None` if it was empty or is none.
+    #[inline(always)]
     pub(crate) fn remove(&mut self, index: u32) -> Option<T> {
-        let chunk = self.chunks.get_mut(chunk_of(index))?;
-        let value = chunk.slots.get_mut(slot_of(index))?.take()?;
-        self.vacated(index);
-        Some(value)
+        self.vacate(index, Option::take)
     }
 
     /// Empties a slot, unless it is empty or none, and drops what was in it.
     #[inline(always)]
     pub(crate) fn erase(&mut self, index: u32) {
-        if index == NONE {
-            return;
-        }
-        if let Some(chunk) = self.chunks.get_mut(chunk_of(index)) {
-            if let Some(slot @ Some(_)) = chunk.slots.get_mut(slot_of(index)) {
-                *slot = None;
-                self.vacated(index);
-            }
-        }
+        self.erase_with(index, |_| ());
     }
 
-    /// A slot has been emptied.
+    /// The same, after a last look at what is dropped.
     #[inline(always)]
-    fn vacated(&mut self, index: u32) {
+    pub(crate) fn erase_with<R>(&mut self, index: u32, look: impl FnOnce(&T) -> R) -> Option<R> {
+        self.vacate(index, |slot| {
+            let seen = look(slot.as_ref()?);
+            *slot = None;
+            Some(seen)
+        })
+    }
+
+    /// Lets `empty` empty a slot; it returns `None` if it found it empty.
+    #[inline(always)]
+    fn vacate<R>(
+        &mut self,
+        index: u32,
+        empty: impl FnOnce(&mut Option<T>) -> Option<R>,
+    ) -> Option<R> {
+        if index == NONE {
+            return None;
+        }
+        let chunk = self.chunks.get_mut(chunk_of(index))?;
+        let result = empty(chunk.slots.get_mut(slot_of(index))?)?;
         let number = index >> SLOT_BITS;
-        let chunk = &mut self.chunks[number as usize];
         let was_full = chunk.is_full();
         chunk.taken &= !(1 << slot_of(index));
         let is_empty = chunk.taken == 0;
@@ -237,9 +245,10 @@ impl<T> Slab<T> {
         if was_full {
             self.reopen(number);
         }
-        if is_empty && (number != 0 || self.used == 0) {
+        if is_empty {
             self.retire(number);
         }
+        Some(result)
     }
 
     #[inline(always)]
@@ -289,7 +298,7 @@ impl<T> Slab<T> {
         let count = if number == 0 {
             FIRST_CHUNK_SLOTS
         } else {
-            chunk_slots(core::mem::size_of::<Option<T>>())
+            Self::CHUNK_SLOTS
         };
         if reused {
             self.chunks[number as usize].fill(count)?;
@@ -329,7 +338,8 @@ impl<T> Slab<T> {
     }
 
     /// A chunk has become empty: its memory goes back, or, while others are in use, that of the
-    /// next one that does.
+    /// next one that does. The first, being small, stays.
+    #[inline(always)]
     fn retire(&mut self, number: u32) {
         if self.used == 0 && self.spare != NONE {
             let spare = core::mem::replace(&mut self.spare, NONE);

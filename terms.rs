@@ -54,7 +54,15 @@ impl Mode {
 
     /// The mode of a number from a program; `None` above 5.
     pub(crate) fn new(number: u8) -> Option<Mode> {
-        Mode::ALL.get(usize::from(number)).copied()
+        Some(match number {
+            0 => Mode::Nl,
+            1 => Mode::Cr,
+            2 => Mode::Cw,
+            3 => Mode::Pr,
+            4 => Mode::Pw,
+            5 => Mode::Ex,
+            _ => return None,
+        })
     }
 
     /// The modes that cannot be held beside this one. The relation is symmetric.

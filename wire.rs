@@ -544,7 +544,6 @@ pub(crate) struct RecordBuffer {
 }
 
 impl RecordBuffer {
-    #[inline]
     pub(crate) const fn new() -> Self {
         RecordBuffer {
             bytes: [0; RECORD_MAX],
@@ -552,24 +551,22 @@ impl RecordBuffer {
         }
     }
 
-    #[inline]
     pub(crate) fn bytes(&self) -> &[u8] {
         self.bytes.get(..self.length).unwrap_or_default()
     }
 
-    /// Holds this record from now on.
+    /// Holds this record from now on, which is so long.
     #[inline(always)]
-    pub(crate) fn put(&mut self, record: &Record, width: Width) {
-        let value = record.value();
-        self.length = record_length(width, value.is_some());
-        let result = record.result(self.length);
+    pub(crate) fn put(&mut self, record: &Record, width: Width, length: usize) {
+        self.length = length;
+        let result = record.result(length);
         // Nothing is too long for the buffer.
         let _ = match width {
             Width::Bits64 => result.write_to_prefix(&mut self.bytes).ok(),
             Width::Bits32 => result.narrow().write_to_prefix(&mut self.bytes).ok(),
         };
-        if let Some(value) = value {
-            let place = self.bytes.get_mut(self.length - VALUE_LEN..self.length);
+        if let Some(value) = record.value() {
+            let place = self.bytes.get_mut(length - VALUE_LEN..length);
             if let Some(place) = place {
                 place.copy_from_slice(value);
             }
@@ -655,7 +652,11 @@ mod tests {
 
     fn encode(record: &Record, width: Width) -> Vec<u8> {
         let mut buffer = RecordBuffer::new();
-        buffer.put(record, width);
+        buffer.put(
+            record,
+            width,
+            record_length(width, record.value().is_some()),
+        );
         buffer.bytes().to_vec()
     }
 

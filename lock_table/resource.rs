@@ -216,18 +216,35 @@ impl Named for Resource {
 }
 
 impl Resource {
-    /// A resource with one lock on it, granted in `mode`.
-    pub(super) fn new(name: Name, hash: u32, lock: u32, mode: Mode) -> Self {
-        Resource {
-            name,
+    /// A resource without locks. `EINVAL` for a name that is too long, `ENOMEM`.
+    pub(super) fn new(name: &[u8], hash: u32) -> Result<Self> {
+        Ok(Resource {
+            name: Name::new(name)?,
             place: Place::new(hash),
-            granted: List::of(lock),
-            held: ModeCounts::only(mode, 1),
+            granted: List::new(),
+            held: ModeCounts::default(),
             value: NONE,
             value_written: false,
             value_invalid: false,
             contention: None,
-        }
+        })
+    }
+
+    /// The first lock has been granted.
+    #[inline(always)]
+    pub(super) fn begin(&mut self, lock: u32, mode: Mode) {
+        self.granted = List::of(lock);
+        self.held.add(mode);
+    }
+
+    /// The last lock has gone, and with it all that others would have found. Returns what room
+    /// there was for a value block.
+    #[inline(always)]
+    pub(super) fn end(&mut self) -> u32 {
+        self.value_written = false;
+        self.value_invalid = false;
+        self.contention = None;
+        core::mem::replace(&mut self.value, NONE)
     }
 
     pub(super) fn is_unused(&self) -> bool {

@@ -88,7 +88,11 @@ impl<O: Owner> LockTable<O> {
     pub(crate) fn survey(&mut self, surveyor: u32) -> Option<Sight<'_>> {
         let stand = self.surveyors.get_mut(surveyor)?;
         if let Stand::Before(number) = *stand {
-            *stand = Stand::Resource(self.resources.next_used(number)?);
+            let mut next = self.resources.next_used(number)?;
+            if next == self.idle {
+                next = self.resources.next_used(next + 1)?;
+            }
+            *stand = Stand::Resource(next);
         }
         match *stand {
             Stand::Before(_) => None,

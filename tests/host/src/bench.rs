@@ -219,7 +219,7 @@ impl File<'_> {
         let width = Width::Bits64;
         let room = 104;
         let mut buffer = RecordBuffer::new();
-        let put = |record: &Record| buffer.put(record, width);
+        let put = |record: &Record, length| buffer.put(record, width, length);
         let (entry, ()) = self
             .queue
             .records(|records| records.take(room, width, put).unwrap())?;

@@ -90,7 +90,8 @@ pub(crate) fn places<O>(table: &LockTable<O>) -> Vec<(LockId, u32)> {
 
 /// Whether there is a resource of that name.
 pub(crate) fn knows<O>(table: &LockTable<O>, hash: u32, name: &[u8]) -> bool {
-    table.resources.find(hash, name).is_some()
+    let found = table.resources.find(hash, name);
+    found.is_some_and(|resource| resource != table.idle)
 }
 
 /// The resources that locks are on.
@@ -148,6 +149,11 @@ pub(crate) fn view<O: Owner>(table: &LockTable<O>, context: &impl Context) -> Ve
 pub(crate) fn check<O: Owner>(table: &LockTable<O>, hash: impl Fn(&[u8]) -> u32) {
     let mut locks = 0;
     let mut values = HashSet::new();
+    let idle = core::iter::successors(table.resources.next_used(0), |at| {
+        table.resources.next_used(at + 1)
+    });
+    let idle: Vec<u32> = idle.filter(|at| !resources(table).contains(at)).collect();
+    assert!(idle.len() <= 1 && idle.iter().all(|at| *at == table.idle));
     for index in resources(table) {
         let resource = &table.resources[index];
         let name = resource.name.bytes();

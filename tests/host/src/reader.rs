@@ -16,10 +16,10 @@ use crate::{
     },
     terms::Mode,
     wire::{
+        record_length,
         Change,
         News,
         Record,
-        RecordBuffer,
         User,
         Width, //
     },
@@ -57,9 +57,8 @@ impl Note {
 
 /// How long a record is when it is read.
 fn length(record: &Record) -> usize {
-    let mut buffer = RecordBuffer::new();
-    buffer.put(record, Width::Bits64);
-    buffer.bytes().len()
+    let has_value = matches!(record.news, News::Completion { value: Some(_), .. });
+    record_length(Width::Bits64, has_value)
 }
 
 pub(crate) struct Reader {
@@ -238,7 +237,7 @@ impl Reader {
     /// Takes the first record out, and compares it. Returns whether there was one that fits.
     pub(crate) fn take(&mut self, room: usize) -> bool {
         assert_eq!(self.records.is_empty(), self.untold.is_empty());
-        let taken = self.records.take(room, Width::Bits64, |record| *record);
+        let taken = self.records.take(room, Width::Bits64, |record, _| *record);
         let record = taken.map(|taken| taken.map(|(_, record)| record));
         let expected = match self.untold.front() {
             Some(note) if length(&note.record) > room => Err(EINVAL),
