@@ -25,9 +25,10 @@ use crate::{
     terms::Mode,
     wire::{
         Change,
+        Manner,
         Record,
         RecordBuffer,
-        Width, //
+        RECORD_MAX, //
     },
 };
 use kernel::{
@@ -36,6 +37,10 @@ use kernel::{
     new_mutex,
     prelude::*,
     sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
         lock::{
             mutex::MutexBackend,
             Guard, //
@@ -52,7 +57,7 @@ use kernel::{
 struct Inner {
     records: Records,
     /// How the file is read.
-    width: Width,
+    manner: Manner,
     /// How many may be waiting: readers that sleep, and one for all who poll.
     waiting: u32,
     /// Somebody has polled, so may be waiting at any time.
@@ -66,8 +71,59 @@ struct Inner {
 pub(crate) struct Queue {
     #[pin]
     inner: Mutex<Inner>,
+    /// The bits of the manner in it, to see without the mutex that nothing is new.
+    heeded: Atomic<u32>,
     /// Where readers and pollers wait; freed with a grace period, as polling needs.
     readable: PollCondVarBox,
+}
+
+/// A record that is being read; it is untold until [`Queue::told`].
+pub(crate) struct Taken {
+    pub(crate) entry: Entry,
+    /// The reader takes as many as fit.
+    pub(crate) extended: bool,
+}
+
+/// So many records are read at once, at most.
+const BATCH: usize = 16;
+
+/// Records that are being read together.
+pub(crate) struct Batch {
+    buffer: RecordBuffer<{ BATCH * 64 }>,
+    entries: [(Entry, usize); BATCH],
+    count: usize,
+}
+
+impl Batch {
+    pub(crate) const fn new() -> Self {
+        Batch {
+            buffer: RecordBuffer::new(),
+            entries: [(Entry::END, 0); BATCH],
+            count: 0,
+        }
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        self.buffer.bytes()
+    }
+
+    /// The records, with their lengths.
+    fn taken(&self) -> &[(Entry, usize)] {
+        self.entries.get(..self.count).unwrap_or_default()
+    }
+
+    /// Where the next record goes, unless the batch is full.
+    fn next_slot(&mut self) -> Option<(&mut (Entry, usize), &mut RecordBuffer<{ BATCH * 64 }>)> {
+        Some((self.entries.get_mut(self.count)?, &mut self.buffer))
+    }
+
+    fn take_back(&mut self, mut what: impl FnMut(Entry)) {
+        for (entry, _) in self.taken() {
+            what(*entry);
+        }
+        self.count = 0;
+        self.buffer.clear();
+    }
 }
 
 impl Queue {
@@ -75,7 +131,7 @@ impl Queue {
         let readable = PollCondVarBox::new(c"dlm_device::readable", kernel::static_lock_class!())?;
         let inner = Inner {
             records: Records::new(),
-            width: Width::Bits64,
+            manner: Manner::PLAIN,
             waiting: 0,
             polled: false,
             hung_up: false,
@@ -83,6 +139,7 @@ impl Queue {
         Arc::pin_init(
             pin_init!(Queue {
                 inner <- new_mutex!(inner, "dlm_device::Queue"),
+                heeded: Atomic::new(Manner::PLAIN.bits()),
                 readable,
             }),
             GFP_KERNEL_ACCOUNT,
@@ -94,23 +151,69 @@ impl Queue {
     ///
     /// `EINVAL` if it is longer than `room` (it stays), `EAGAIN` if there is none and `wait` is
     /// not set, `ERESTARTSYS` for a signal, `ENODEV` if the lockspace is gone.
-    #[inline]
-    pub(crate) fn take(&self, buffer: &mut RecordBuffer, room: usize, wait: bool) -> Result<Entry> {
+    #[inline(always)]
+    pub(crate) fn take(
+        &self,
+        buffer: &mut RecordBuffer<RECORD_MAX>,
+        room: usize,
+        wait: bool,
+    ) -> Result<Taken> {
         let mut inner = self.inner.lock();
         loop {
             if inner.hung_up {
                 return Err(ENODEV);
             }
-            let width = inner.width;
-            let put = |record: &Record, length| buffer.put(record, width, length);
+            let Manner { width, extended } = inner.manner;
+            let put = |record: &Record, length| buffer.set(record, width, length);
             if let Some((entry, ())) = inner.records.take(room, width, put)? {
-                return Ok(entry);
+                return Ok(Taken { entry, extended });
             }
             if !wait {
                 return Err(EAGAIN);
             }
             self.sleep(&mut inner)?;
         }
+    }
+
+    /// Takes out what comes next and fits into `room` and into `batch`; what was in that before has
+    /// reached the program.
+    pub(crate) fn take_more(&self, batch: &mut Batch, room: usize) {
+        let mut inner = self.inner.lock();
+        batch.take_back(|entry| inner.records.told(entry));
+        if inner.hung_up {
+            return;
+        }
+        let width = inner.manner.width;
+        while let Some((slot, buffer)) = batch.next_slot() {
+            let left = buffer.left().min(room.saturating_sub(buffer.bytes().len()));
+            let put = |record: &Record, length| {
+                buffer.add(record, width, length);
+                length
+            };
+            let Ok(Some((entry, length))) = inner.records.take(left, width, put) else {
+                return;
+            };
+            *slot = (entry, length);
+            batch.count += 1;
+        }
+    }
+
+    /// Only so many bytes of what is in `batch` have reached the program. Returns how many make up
+    /// whole records; the others are the first again.
+    pub(crate) fn untold_behind(&self, batch: &mut Batch, copied: usize) -> usize {
+        let mut inner = self.inner.lock();
+        let mut end = batch.buffer.bytes().len();
+        for (entry, length) in batch.taken().iter().rev() {
+            if end > copied {
+                inner.records.untold(*entry);
+                end -= length;
+            } else {
+                inner.records.told(*entry);
+            }
+        }
+        batch.take_back(|_| ());
+        self.wake(inner);
+        end
     }
 
     /// Waits for records; `ERESTARTSYS` if there is nothing but a signal.
@@ -156,10 +259,13 @@ impl Queue {
         }
     }
 
-    /// A 32-bit program has written to the file: from now on that is how it is read, too.
-    #[cold]
-    pub(crate) fn narrow(&self) {
-        self.inner.lock().width = Width::Bits32;
+    /// A program has written to the file in this manner: from now on that is how it is read, too.
+    pub(crate) fn heed(&self, manner: Manner) {
+        if !Manner::from_bits(self.heeded.load(Relaxed)).includes(manner) {
+            let mut inner = self.inner.lock();
+            inner.manner = inner.manner.and(manner);
+            self.heeded.store(inner.manner.bits(), Relaxed);
+        }
     }
 
     /// How many records wait to be read.
@@ -198,9 +304,12 @@ impl Owner for Arc<Queue> {
 
     #[inline(always)]
     fn answer(&self, change: &Change, completion: Completion<'_>) -> Result<Ticket> {
+        let silent = completion.silent;
         let mut inner = self.inner.lock();
         let ticket = inner.records.answer(change, completion)?;
-        self.wake(inner);
+        if !silent {
+            self.wake(inner);
+        }
         Ok(ticket)
     }
 
@@ -211,9 +320,12 @@ impl Owner for Arc<Queue> {
         change: &Change,
         completion: Completion<'_>,
     ) -> Result<Ticket> {
+        let silent = completion.silent;
         let mut inner = self.inner.lock();
         let ticket = inner.records.conclude(ticket, change, completion)?;
-        self.wake(inner);
+        if !silent {
+            self.wake(inner);
+        }
         Ok(ticket)
     }
 
@@ -226,6 +338,12 @@ impl Owner for Arc<Queue> {
     ) -> Result<Ticket> {
         let mut inner = self.inner.lock();
         inner.records.change(ticket, change, occasion, value)
+    }
+
+    fn acknowledge(&self, ticket: Ticket, id: LockId) {
+        let mut inner = self.inner.lock();
+        inner.records.acknowledge(ticket, id);
+        self.wake(inner);
     }
 
     fn complete(&self, ticket: Ticket, completion: Completion<'_>) {

@@ -26,6 +26,10 @@ mod terms;
 mod wire;
 
 use crate::{
+    callbacks::{
+        Batch,
+        Queue, //
+    },
     kernel_edge::{
         data,
         is_administrator,
@@ -43,12 +47,15 @@ use crate::{
         Subject,
         Table, //
     },
+    lock_table::Outcome,
     lockspace::{
         Door,
         Lockspace,
         OpenFile, //
     },
+    terms::Reply,
     wire::{
+        Manner,
         RecordBuffer,
         Request,
         Width, //
@@ -174,6 +181,40 @@ fn read_request<'a>(
         return Err(EFAULT);
     }
     Ok(bytes)
+}
+
+/// Reads the requests of a series. Whatever is as long, but cannot be seen to be a series, is
+/// refused for its size, as it was before there were any.
+fn read_series(source: &mut IovIterSource<'_>) -> Result<KVVec<u8>> {
+    let length = source.len();
+    if length > wire::SERIES_MAX {
+        return Err(EINVAL);
+    }
+    let mut bytes = KVVec::new();
+    source.copy_from_iter_vec(&mut bytes, GFP_KERNEL_ACCOUNT)?;
+    wire::check_series(&bytes)?;
+    if bytes.len() != length {
+        return Err(EFAULT);
+    }
+    Ok(bytes)
+}
+
+/// Reads what else fits into so much room, and returns how much that was.
+fn read_more(queue: &Queue, destination: &mut IovIterDest<'_>, room: usize) -> usize {
+    let mut batch = Batch::new();
+    let mut total = 0;
+    loop {
+        queue.take_more(&mut batch, room - total);
+        let length = batch.bytes().len();
+        if length == 0 {
+            return total;
+        }
+        let copied = destination.copy_to_iter(batch.bytes());
+        if copied != length {
+            return total + queue.untold_behind(&mut batch, copied);
+        }
+        total += length;
+    }
 }
 
 /// Answers a read of exactly as many bytes as a version takes.
@@ -345,25 +386,31 @@ impl MiscDevice for LockspaceDevice {
         let queue = kiocb.file().file.queue();
         let mut buffer = RecordBuffer::new();
         let wait = !is_nonblocking(&kiocb);
-        let entry = queue.take(&mut buffer, room, wait)?;
-        let written = write_all(iov, buffer.bytes());
-        match written {
-            Ok(_) => queue.told(entry),
-            Err(_) => queue.untold(entry),
+        let taken = queue.take(&mut buffer, room, wait)?;
+        match write_all(iov, buffer.bytes()) {
+            Ok(length) => {
+                queue.told(taken.entry);
+                if taken.extended {
+                    return Ok(length + read_more(queue, iov, room - length));
+                }
+                Ok(length)
+            }
+            Err(error) => {
+                queue.untold(taken.entry);
+                Err(error)
+            }
         }
-        written
     }
 
     #[inline(always)]
     fn write_iter(kiocb: Kiocb<'_, Self::Ptr>, iov: &mut IovIterSource<'_>) -> Result<usize> {
+        let device = kiocb.file();
+        if iov.len() > wire::REQUEST_MAX {
+            return device.carry_out_series(&read_series(iov)?);
+        }
         let mut buffer = REQUEST_BUFFER;
         let bytes = read_request(iov, &mut buffer)?;
-        let device = kiocb.file();
-        device.carry_out(Request::parse(bytes, |width| {
-            if width == Width::Bits32 {
-                device.file.queue().narrow();
-            }
-        })?)
+        device.carry_out(device.parse(bytes)?, false)
     }
 
     fn show_fdinfo(device: &Self, out: &SeqFile, _file: &File) {
@@ -382,43 +429,92 @@ impl Device for LockspaceDevice {
 }
 
 impl LockspaceDevice {
-    /// Returns what `write()` does: a new lock's id, or 0.
+    /// Reads a request, and notes how the program speaks.
     #[inline(always)]
-    fn carry_out(&self, request: Request<'_>) -> Result<usize> {
+    fn parse<'a>(&self, bytes: &'a [u8]) -> Result<Request<'a>> {
+        Request::parse(bytes, |manner| {
+            if manner != Manner::PLAIN {
+                self.file.queue().heed(manner);
+            }
+        })
+    }
+
+    /// Carries out requests one after the other, up to the first that fails. Returns how many
+    /// there were, or the error if it was the first.
+    fn carry_out_series(&self, bytes: &[u8]) -> Result<usize> {
+        let mut rest = bytes;
+        let mut count = 0;
+        while !rest.is_empty() {
+            let carried_out = wire::split_series(rest).and_then(|(first, others)| {
+                rest = others;
+                self.carry_out(self.parse(first)?, true)
+            });
+            match carried_out {
+                Ok(_) => count += 1,
+                Err(error) if count == 0 => return Err(error),
+                Err(_) => break,
+            }
+        }
+        Ok(count)
+    }
+
+    /// Returns what `write()` does for a single request: a new lock's id, or 0; and, if the reply
+    /// was to be returned but is not there yet, [`wire::PENDING`].
+    #[inline(always)]
+    fn carry_out(&self, request: Request<'_>, in_series: bool) -> Result<usize> {
         let file = &self.file;
-        match request {
+        let (id, reply, outcome) = match request {
             Request::Lock {
                 mode,
                 flags,
+                reply,
                 name,
                 change,
-            } => return Ok(file.request(mode, flags, name, &change)? as usize),
+            } => {
+                // Nobody would ever know the id.
+                if in_series && reply == Reply::Return {
+                    return Err(EINVAL);
+                }
+                let (id, outcome) = file.request(mode, flags, reply, in_series, name, &change)?;
+                (id, reply, outcome)
+            }
             Request::Convert {
                 id,
                 mode,
                 flags,
+                reply,
                 value,
                 change,
-            } => file.convert(id, mode, flags, value, &change)?,
+            } => (
+                0,
+                reply,
+                file.convert(id, mode, flags, reply, value, &change)?,
+            ),
             Request::Unlock {
                 id,
                 flags,
+                reply,
                 value,
                 change,
-            } => file.unlock(id, flags, value, &change)?,
+            } => (0, reply, file.unlock(id, flags, reply, value, &change)?),
             Request::Adopt {
                 mode,
                 flags,
                 name,
                 change,
             } => return Ok(file.adopt(mode, flags, name, &change)? as usize),
-            Request::Cancel { id, flags, change } => file.cancel(id, flags, &change)?,
-            Request::Deadlock { id, flags } => file.cancel_deadlocked(id, flags)?,
-            Request::Purge { nodeid, pid } => file.purge(nodeid, pid)?,
+            Request::Cancel { id, flags, change } => {
+                return file.cancel(id, flags, &change).map(|()| 0)
+            }
+            Request::Deadlock { id, flags } => {
+                return file.cancel_deadlocked(id, flags).map(|()| 0)
+            }
+            Request::Purge { nodeid, pid } => return file.purge(nodeid, pid).map(|()| 0),
             Request::CreateLockspace { .. } | Request::RemoveLockspace { .. } => {
                 return Err(EINVAL)
             }
-        }
-        Ok(0)
+        };
+        let pending = reply == Reply::Return && outcome == Outcome::Told;
+        Ok(if pending { id | wire::PENDING } else { id } as usize)
     }
 }

@@ -74,6 +74,7 @@ use crate::{
         transfer,
         Flags,
         Mode,
+        Reply,
         Status,
         StatusFlags,
         Transfer,
@@ -101,6 +102,27 @@ pub(crate) struct Completion<'a> {
     pub(crate) value: Option<&'a Value>,
     /// The lock has ceased to exist: nothing more will be told through this ticket.
     pub(crate) last: bool,
+    /// It need not be told: the requester has it from elsewhere.
+    pub(crate) silent: bool,
+}
+
+/// What is left to hear of a request that has been carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// Its end, or all that it did.
+    Told,
+    /// Nothing: it has succeeded, as [`Reply::Return`] asks for.
+    Done,
+}
+
+impl Outcome {
+    fn new(silent: bool) -> Self {
+        if silent {
+            Outcome::Done
+        } else {
+            Outcome::Told
+        }
+    }
 }
 
 /// Why an owner is asked to change what it keeps for a lock.
@@ -147,6 +169,9 @@ pub(crate) trait Owner {
         value: bool,
     ) -> Result<Ticket>;
 
+    /// The request for a new lock, just opened, waits.
+    fn acknowledge(&self, ticket: Ticket, id: LockId);
+
     /// An operation has ended.
     fn complete(&self, ticket: Ticket, completion: Completion<'_>);
 
@@ -166,6 +191,9 @@ pub(crate) trait Owner {
 pub(crate) struct Ask {
     pub(crate) mode: Mode,
     pub(crate) flags: Flags,
+    pub(crate) reply: Reply,
+    /// The requester wants to be told the id of a new lock that has to wait.
+    pub(crate) acknowledge: bool,
     /// The requester wants to be told when the lock is in somebody's way.
     pub(crate) listens: bool,
     /// The requesting thread, for those who look at the table.
@@ -173,6 +201,11 @@ pub(crate) struct Ask {
 }
 
 impl Ask {
+    /// Whether a refusal changes nothing, and is told by an error.
+    fn returns_refusal(&self) -> bool {
+        self.reply == Reply::Return && self.flags.any(Flags::NOQUEUE)
+    }
+
     /// Which flags do not go together, in a request for a new lock.
     fn check_request(&self) -> Result {
         let f = self.flags;
@@ -223,6 +256,13 @@ fn check_unlock(flags: Flags) -> Result {
         return Err(EINVAL);
     }
     Ok(())
+}
+
+/// A new lock that has been granted.
+struct Admitted {
+    lock: u32,
+    id: LockId,
+    outcome: Outcome,
 }
 
 /// Somebody who has locks in this table.
@@ -377,7 +417,7 @@ impl<O: Owner> LockTable<O> {
         name: &[u8],
         ask: &Ask,
         change: &O::Change,
-    ) -> Result<LockId> {
+    ) -> Result<(LockId, Outcome)> {
         ask.check_request()?;
         match self.resources.find(hash, name) {
             Some(resource) if resource == self.idle => self.request_idle(client, ask, change),
@@ -394,24 +434,29 @@ impl<O: Owner> LockTable<O> {
         client: u32,
         ask: &Ask,
         change: &O::Change,
-    ) -> Result<LockId> {
+    ) -> Result<(LockId, Outcome)> {
         let mut resource = Resource::new(name, hash)?;
         let vacancy = self.resources.vacancy()?;
         let (mode, state) = (ask.mode, State::Granted);
-        let (lock, id) = self.admit(vacancy.index, client, ask, change, mode, false, state)?;
-        resource.begin(lock, mode);
+        let admitted = self.admit(vacancy.index, client, ask, change, mode, false, state)?;
+        resource.begin(admitted.lock, mode);
         self.resources.fill(vacancy, resource);
-        Ok(id)
+        Ok((admitted.id, admitted.outcome))
     }
 
     /// The same on the idle one.
     #[inline(always)]
-    fn request_idle(&mut self, client: u32, ask: &Ask, change: &O::Change) -> Result<LockId> {
+    fn request_idle(
+        &mut self,
+        client: u32,
+        ask: &Ask,
+        change: &O::Change,
+    ) -> Result<(LockId, Outcome)> {
         let (resource, mode, state) = (self.idle, ask.mode, State::Granted);
-        let (lock, id) = self.admit(resource, client, ask, change, mode, false, state)?;
-        self.resources[resource].begin(lock, mode);
+        let admitted = self.admit(resource, client, ask, change, mode, false, state)?;
+        self.resources[resource].begin(admitted.lock, mode);
         self.idle = NONE;
-        Ok(id)
+        Ok((admitted.id, admitted.outcome))
     }
 
     fn request_on(
@@ -420,22 +465,25 @@ impl<O: Owner> LockTable<O> {
         client: u32,
         ask: &Ask,
         change: &O::Change,
-    ) -> Result<LockId> {
+    ) -> Result<(LockId, Outcome)> {
         let verdict = self.decide(resource, Candidate::new(None, ask), Turn::New, false);
         if let Verdict::Grant { mode, alternative } = verdict {
             let state = State::Loose;
-            let (lock, id) = self.admit(resource, client, ask, change, mode, alternative, state)?;
-            self.enqueue(lock, State::Granted);
-            return Ok(id);
+            let admitted = self.admit(resource, client, ask, change, mode, alternative, state)?;
+            self.enqueue(admitted.lock, State::Granted);
+            return Ok((admitted.id, admitted.outcome));
         }
         self.prepare_refusal(resource, ask.flags)?;
+        if ask.returns_refusal() {
+            self.refuse(resource, None, ask);
+            return Err(EAGAIN);
+        }
         let berth = self.berth(ask)?;
         let owning = &mut self.clients[client];
         // Nobody can be in the way before he is granted.
         let occasion = Occasion::Operation { waits: false };
-        let opened = owning
-            .owner
-            .open(change, occasion, ask.flags.any(Flags::VALBLK));
+        let value = ask.flags.any(Flags::VALBLK);
+        let opened = owning.owner.open(change, occasion, value);
         let ticket = opened.inspect_err(|_| self.values.erase(berth.value))?;
         let lock = Lock::new(&berth, resource, client, ticket, ask);
         let lock = owning.take_on(&mut self.locks, &berth, lock);
@@ -444,11 +492,14 @@ impl<O: Owner> LockTable<O> {
             self.refuse(resource, None, ask);
             self.take_out(lock);
         } else {
+            if ask.acknowledge {
+                owning.owner.acknowledge(ticket, berth.id);
+            }
             self.enqueue(lock, State::Waiting);
             let mode = ask.mode;
             self.block(resource, Blocked::Request { mode, by: None });
         }
-        Ok(berth.id)
+        Ok((berth.id, Outcome::Told))
     }
 
     /// A new lock that is granted at once, in this state; it is for the caller to see that it is on
@@ -464,7 +515,7 @@ impl<O: Owner> LockTable<O> {
         mode: Mode,
         alternative: bool,
         state: State,
-    ) -> Result<(u32, LockId)> {
+    ) -> Result<Admitted> {
         let berth = self.berth(ask)?;
         let mut status = StatusFlags::default();
         if alternative {
@@ -476,12 +527,15 @@ impl<O: Owner> LockTable<O> {
                 status.set(exchange.carry_out(resource, &mut self.values));
             }
         }
+        let silent =
+            ask.reply == Reply::Return && berth.value == NONE && status == StatusFlags::default();
         let completion = Completion {
             id: berth.id,
             status: Status::Granted,
             flags: status,
             value: self.values.get(berth.value),
             last: false,
+            silent,
         };
         let owning = &mut self.clients[client];
         let answered = owning.owner.answer(change, completion);
@@ -495,7 +549,11 @@ impl<O: Owner> LockTable<O> {
             status,
             ..Lock::new(&berth, resource, client, ticket, ask)
         };
-        Ok((owning.take_on(&mut self.locks, &berth, lock), berth.id))
+        Ok(Admitted {
+            lock: owning.take_on(&mut self.locks, &berth, lock),
+            id: berth.id,
+            outcome: Outcome::new(silent),
+        })
     }
 
     /// Whether there is such a lock: `ENOENT` if not.
@@ -504,19 +562,26 @@ impl<O: Owner> LockTable<O> {
     }
 
     /// Asks for another mode of a lock. `value` goes to the lock's value buffer, if it has one.
+    /// `by`: the client that asks, if it has ever had a lock in this table.
     ///
     /// `ENOENT`: no such lock; `EBUSY`: it is not granted, or converting already, but the user's
-    /// side is replaced all the same, as fs/dlm does; `EINVAL`, `ENOMEM`.
+    /// side is replaced all the same, as fs/dlm does; `EINVAL`, `ENOMEM`; and if the reply is to
+    /// be returned, `EAGAIN` and `EDEADLK`.
     pub(crate) fn convert(
         &mut self,
         id: LockId,
+        by: u32,
         ask: &Ask,
         value: &Value,
         change: &O::Change,
-    ) -> Result {
+    ) -> Result<Outcome> {
         let lock = self.find(id)?;
         let entry = &self.locks[lock];
         let resource = entry.resource;
+        let ask = &Ask {
+            reply: entry.reply_to(by, ask.reply),
+            ..*ask
+        };
         let has_values = entry.value != NONE || ask.flags.any(Flags::VALBLK);
         let granted = entry.granted.filter(|_| entry.state == State::Granted);
         ask.check_conversion(granted)?;
@@ -532,7 +597,10 @@ impl<O: Owner> LockTable<O> {
                 return self.convert_at_once(lock, ask, change, mode, alternative);
             }
             Verdict::Grant { .. } => {}
-            _ => self.prepare_refusal(resource, ask.flags)?,
+            _ => {
+                self.prepare_refusal(resource, ask.flags)?;
+                self.return_refusal(lock, verdict, ask)?;
+            }
         }
         if candidate.may_write(verdict) {
             self.prepare_value(resource)?;
@@ -545,6 +613,19 @@ impl<O: Owner> LockTable<O> {
         entry.requested = ask.mode;
         entry.pid = ask.pid;
         self.carry_out_conversion(lock, verdict, ask);
+        Ok(Outcome::Told)
+    }
+
+    /// Refuses a conversion by an error, if it is to be refused and the requester wants that.
+    fn return_refusal(&mut self, lock: u32, verdict: Verdict, ask: &Ask) -> Result {
+        if ask.returns_refusal() {
+            self.refuse(self.locks[lock].resource, Some(lock), ask);
+            return Err(EAGAIN);
+        }
+        let waits = ask.flags.any(Flags::NODLCKWT) || ask.reply == Reply::Record;
+        if verdict == Verdict::Deadlock && !waits {
+            return Err(EDEADLK);
+        }
         Ok(())
     }
 
@@ -556,7 +637,7 @@ impl<O: Owner> LockTable<O> {
         change: &O::Change,
         mode: Mode,
         alternative: bool,
-    ) -> Result {
+    ) -> Result<Outcome> {
         let entry = &mut self.locks[lock];
         let resource = entry.resource;
         let mut status = StatusFlags::default();
@@ -568,6 +649,7 @@ impl<O: Owner> LockTable<O> {
         {
             status.set(StatusFlags::VALNOTVALID);
         }
+        let silent = ask.reply == Reply::Return && status == StatusFlags::default();
         if let Some(client) = self.clients.get(entry.client) {
             let completion = Completion {
                 id: entry.id,
@@ -575,6 +657,7 @@ impl<O: Owner> LockTable<O> {
                 flags: status,
                 value: None,
                 last: false,
+                silent,
             };
             entry.ticket = client.owner.conclude(entry.ticket, change, completion)?;
             entry.completed = Some(mode);
@@ -591,7 +674,7 @@ impl<O: Owner> LockTable<O> {
         }
         self.place(lock, mode);
         self.grant_pending(resource, Some(lock));
-        Ok(())
+        Ok(Outcome::new(silent))
     }
 
     fn carry_out_conversion(&mut self, lock: u32, verdict: Verdict, ask: &Ask) {
@@ -631,19 +714,24 @@ impl<O: Owner> LockTable<O> {
         }
     }
 
-    /// Gives a lock up, in whatever state it is. `ENOENT`, `EINVAL`, `ENOMEM`.
+    /// Gives a lock up, in whatever state it is. `by` as for [`Self::convert`]. `ENOENT`, `EINVAL`,
+    /// `ENOMEM`.
+    #[expect(clippy::too_many_arguments)]
     #[inline(always)]
     pub(crate) fn unlock(
         &mut self,
         id: LockId,
+        by: u32,
         flags: Flags,
+        reply: Reply,
         value: &Value,
         change: &O::Change,
-    ) -> Result {
+    ) -> Result<Outcome> {
         let lock = self.find(id)?;
         check_unlock(flags)?;
         let entry = &self.locks[lock];
         let (owner, ticket) = (entry.client, entry.ticket);
+        let silent = entry.reply_to(by, reply) == Reply::Return;
         let flags = entry.flags.with(flags);
         let writes =
             entry.granted >= Some(Mode::Pw) && flags.any(Flags::VALBLK.with(Flags::IVVALBLK));
@@ -657,6 +745,7 @@ impl<O: Owner> LockTable<O> {
                 flags: StatusFlags::default(),
                 value: None,
                 last: true,
+                silent,
             };
             client.owner.conclude(ticket, change, completion)?;
         }
@@ -666,7 +755,7 @@ impl<O: Owner> LockTable<O> {
             self.write_on_unlock(lock);
         }
         self.end(lock);
-        Ok(())
+        Ok(Outcome::new(silent))
     }
 
     /// Takes back what a lock waits for. A granted lock has nothing to cancel: that succeeds, and

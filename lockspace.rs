@@ -30,7 +30,8 @@ use crate::{
         Holdings,
         IdSpace,
         LockId,
-        LockTable, //
+        LockTable,
+        Outcome, //
     },
     slab::{
         Slab,
@@ -39,6 +40,7 @@ use crate::{
     terms::{
         Flags,
         Mode,
+        Reply,
         Value, //
     },
     wire::{
@@ -281,16 +283,22 @@ impl OpenFile {
         &self.queue
     }
 
-    /// Asks for a new lock; the answer is a record, but for `EINVAL`, `ENOMEM` and `ENODEV`.
+    /// Asks for a new lock; the answer is a record, but for `EINVAL`, `ENOMEM` and `ENODEV`, and
+    /// what `reply` asks for. `acknowledge`: if it has to wait, a record tells its id.
     #[inline(always)]
     pub(crate) fn request(
         &self,
         mode: Mode,
         flags: Flags,
+        reply: Reply,
+        acknowledge: bool,
         name: &[u8],
         change: &Change,
-    ) -> Result<LockId> {
-        let ask = ask(mode, flags, change);
+    ) -> Result<(LockId, Outcome)> {
+        let ask = Ask {
+            acknowledge,
+            ..ask(mode, flags, reply, change)
+        };
         let name = significant(name);
         let (shard, hash) = self.lockspace.place(name);
         let mut table = self.lockspace.lock_shard(shard)?;
@@ -304,13 +312,15 @@ impl OpenFile {
         id: LockId,
         mode: Option<Mode>,
         flags: Flags,
+        reply: Reply,
         value: &Value,
         change: &Change,
-    ) -> Result {
-        let mut table = self.lock_shard_of(id)?;
+    ) -> Result<Outcome> {
+        let shard = self.lockspace.shard_of_id(id);
+        let mut table = self.lockspace.lock_shard(shard)?;
         table.check(id)?;
-        let ask = ask(mode.ok_or(EINVAL)?, flags, change);
-        table.convert(id, &ask, value, change)
+        let ask = ask(mode.ok_or(EINVAL)?, flags, reply, change);
+        table.convert(id, self.known_client(shard), &ask, value, change)
     }
 
     /// Gives a lock up, anybody's.
@@ -319,10 +329,13 @@ impl OpenFile {
         &self,
         id: LockId,
         flags: Flags,
+        reply: Reply,
         value: &Value,
         change: &Change,
-    ) -> Result {
-        self.lock_shard_of(id)?.unlock(id, flags, value, change)
+    ) -> Result<Outcome> {
+        let shard = self.lockspace.shard_of_id(id);
+        let mut table = self.lockspace.lock_shard(shard)?;
+        table.unlock(id, self.known_client(shard), flags, reply, value, change)
     }
 
     /// Takes back what a lock waits for, anybody's.
@@ -343,7 +356,7 @@ impl OpenFile {
         name: &[u8],
         change: &Change,
     ) -> Result<LockId> {
-        let ask = ask(mode.unwrap_or(Mode::Nl), flags, change);
+        let ask = ask(mode.unwrap_or(Mode::Nl), flags, Reply::Record, change);
         let name = significant(name);
         let (shard, hash) = self.lockspace.place(name);
         self.lockspace.with_shard(shard, |table| {
@@ -397,18 +410,29 @@ impl OpenFile {
         self.lockspace.lock_shard(self.lockspace.shard_of_id(id))
     }
 
-    /// The client that stands for this file in a shard, which is locked: `table`.
+    /// The client that stands for this file in a shard, which is locked; `NONE` if there is none
+    /// yet.
+    #[inline(always)]
+    fn known_client(&self, shard: u32) -> u32 {
+        let slot = self.clients.get(shard as usize);
+        slot.map_or(NONE, |client| client.load(Relaxed))
+    }
+
+    /// The same, made if there is none yet.
     #[inline(always)]
     fn client(&self, shard: u32, table: &mut Table) -> Result<u32> {
-        let slot = self.clients.get(shard as usize).ok_or(EINVAL)?;
-        match slot.load(Relaxed) {
-            NONE => {
-                let client = table.add_client(self.queue.clone())?;
-                slot.store(client, Relaxed);
-                Ok(client)
-            }
+        match self.known_client(shard) {
+            NONE => self.add_client(shard, table),
             client => Ok(client),
         }
+    }
+
+    #[cold]
+    fn add_client(&self, shard: u32, table: &mut Table) -> Result<u32> {
+        let slot = self.clients.get(shard as usize).ok_or(EINVAL)?;
+        let client = table.add_client(self.queue.clone())?;
+        slot.store(client, Relaxed);
+        Ok(client)
     }
 
     /// Lets go of all locks of the file, some at a time, so that others get in.
@@ -440,10 +464,12 @@ fn significant(name: &[u8]) -> &[u8] {
     name.get(..length).unwrap_or_default()
 }
 
-fn ask(mode: Mode, flags: Flags, change: &Change) -> Ask {
+fn ask(mode: Mode, flags: Flags, reply: Reply, change: &Change) -> Ask {
     Ask {
         mode,
         flags,
+        reply,
+        acknowledge: false,
         listens: change.listens(),
         pid: caller(),
     }

@@ -31,7 +31,6 @@ use crate::{
     },
     terms::{
         Mode,
-        ModeSet,
         Status,
         StatusFlags,
         Value, //
@@ -50,26 +49,56 @@ use kernel::prelude::*;
 /// The most slots that a queue can have: an [`Entry`] keeps three bits for its kind.
 const SLOT_LIMIT: u32 = 1 << 29;
 
-/// One thing that can be told about a slot. Blocking NL does not exist, so its place is the
-/// completion's.
+/// What can be told about a slot: the numbers of modes stand for blocking records. Blocking NL does
+/// not exist, so its place is the completion's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Kind(u8);
+
+impl Kind {
+    const COMPLETION: Kind = Kind(Mode::Nl as u8);
+    const ACKNOWLEDGEMENT: Kind = Kind(Mode::COUNT as u8);
+    const COUNT: usize = Mode::COUNT + 1;
+
+    fn blocking(mode: Mode) -> Self {
+        Kind(mode as u8)
+    }
+}
+
+/// A set of kinds.
+#[derive(Clone, Copy, Default)]
+struct Kinds(u8);
+
+impl Kinds {
+    fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    fn insert(&mut self, kind: Kind) {
+        self.0 |= 1 << (kind.0 & 7);
+    }
+
+    fn remove(&mut self, kind: Kind) {
+        self.0 &= !(1 << (kind.0 & 7));
+    }
+}
+
+/// One thing that is to be told: a kind of a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Entry(u32);
 
-const COMPLETION: Mode = Mode::Nl;
-
 impl Entry {
-    const END: Entry = Entry(NONE);
+    pub(crate) const END: Entry = Entry(NONE);
 
-    fn new(slot: u32, kind: Mode) -> Self {
-        Entry((slot << 3) | kind as u32)
+    fn new(slot: u32, kind: Kind) -> Self {
+        Entry((slot << 3) | u32::from(kind.0))
     }
 
     fn slot(self) -> u32 {
         self.0 >> 3
     }
 
-    fn kind(self) -> Mode {
-        Mode::new((self.0 & 7) as u8).unwrap_or(COMPLETION)
+    fn kind(self) -> Kind {
+        Kind((self.0 & 7) as u8)
     }
 }
 
@@ -81,8 +110,8 @@ struct Slot {
     /// While an operation waits: another slot, for what the lock blocks before it ends.
     spare: u32,
     /// What is read after each of this slot's entries.
-    next: [Entry; Mode::COUNT],
-    untold: ModeSet,
+    next: [Entry; Kind::COUNT],
+    untold: Kinds,
     status: Status,
     flags: StatusFlags,
     /// The completion returns the value block.
@@ -101,8 +130,8 @@ impl Slot {
             id: 0,
             value: NONE,
             spare: NONE,
-            next: [Entry::END; Mode::COUNT],
-            untold: ModeSet::default(),
+            next: [Entry::END; Kind::COUNT],
+            untold: Kinds::default(),
             status: Status::Granted,
             flags: StatusFlags::default(),
             returns_value: false,
@@ -113,17 +142,20 @@ impl Slot {
 
     /// What is told of that kind.
     #[inline]
-    fn record(&self, kind: Mode, values: &Slab<Value>) -> Record {
-        let news = match kind {
-            COMPLETION => News::Completion {
+    fn record(&self, kind: Kind, values: &Slab<Value>) -> Record {
+        let news = if kind == Kind::COMPLETION {
+            News::Completion {
                 status: self.status,
                 flags: self.flags,
                 value: self.returned(values).copied(),
-            },
-            mode => News::Blocking {
+            }
+        } else if let Some(mode) = Mode::new(kind.0) {
+            News::Blocking {
                 mode,
                 pending: self.overtaken,
-            },
+            }
+        } else {
+            News::Acknowledgement
         };
         Record {
             id: self.id,
@@ -142,7 +174,7 @@ impl Slot {
         }
     }
 
-    /// The operation has ended; that is to be told next.
+    /// The operation has ended; unless it is silent, that is to be told next.
     #[inline(always)]
     fn end(&mut self, completion: &Completion<'_>) {
         self.id = completion.id;
@@ -150,8 +182,23 @@ impl Slot {
         self.flags = completion.flags;
         self.returns_value = completion.value.is_some();
         self.retired = completion.last;
-        self.untold.insert(COMPLETION);
-        self.next[COMPLETION as usize] = Entry::END;
+        if !completion.silent {
+            self.await_telling(Kind::COMPLETION);
+        }
+    }
+
+    #[inline(always)]
+    fn await_telling(&mut self, kind: Kind) {
+        self.untold.insert(kind);
+        if let Some(next) = self.next.get_mut(usize::from(kind.0)) {
+            *next = Entry::END;
+        }
+    }
+
+    #[inline(always)]
+    fn next(&self, kind: Kind) -> Entry {
+        let next = self.next.get(usize::from(kind.0));
+        next.copied().unwrap_or(Entry::END)
     }
 }
 
@@ -202,7 +249,7 @@ impl Records {
         let inserted = self.slots.insert(slot, SLOT_LIMIT);
         let ticket = inserted.inspect_err(|_| self.values.erase(room))?;
         self.keep_value(room, completion.value);
-        self.append(Entry::new(ticket, COMPLETION));
+        self.tell(ticket, &completion);
         Ok(ticket)
     }
 
@@ -219,10 +266,15 @@ impl Records {
         if simple {
             change.apply_to(&mut slot.user);
             slot.end(&completion);
-            self.append(Entry::new(ticket, COMPLETION));
+            self.tell(ticket, &completion);
             return Ok(ticket);
         }
-        let occasion = Occasion::Operation { waits: false };
+        let occasion = if completion.silent {
+            // Its end is known before anything that is untold is read.
+            Occasion::Aside
+        } else {
+            Occasion::Operation { waits: false }
+        };
         let ticket = self.change(ticket, change, occasion, completion.value.is_some())?;
         self.complete(ticket, completion);
         Ok(ticket)
@@ -274,7 +326,26 @@ impl Records {
         if spare != NONE {
             self.retire(spare);
         }
-        self.append(Entry::new(ticket, COMPLETION));
+        self.tell(ticket, &completion);
+    }
+
+    /// The request for a new lock waits, and the program has not been told its id otherwise.
+    pub(crate) fn acknowledge(&mut self, ticket: Ticket, id: LockId) {
+        let slot = &mut self.slots[ticket];
+        slot.id = id;
+        slot.await_telling(Kind::ACKNOWLEDGEMENT);
+        self.append(Entry::new(ticket, Kind::ACKNOWLEDGEMENT));
+    }
+
+    /// Lines up a completion that stands in its slot. One that is silent leaves nothing, and if it
+    /// is the last, not even the slot.
+    #[inline(always)]
+    fn tell(&mut self, ticket: Ticket, completion: &Completion<'_>) {
+        if !completion.silent {
+            self.append(Entry::new(ticket, Kind::COMPLETION));
+        } else if completion.last {
+            self.retire(ticket);
+        }
     }
 
     fn keep_value(&mut self, room: u32, value: Option<&Value>) {
@@ -293,9 +364,8 @@ impl Records {
         };
         let slot = &mut self.slots[ticket];
         slot.id = id;
-        slot.untold.insert(mode);
-        slot.next[mode as usize] = Entry::END;
-        self.append(Entry::new(ticket, mode));
+        slot.await_telling(Kind::blocking(mode));
+        self.append(Entry::new(ticket, Kind::blocking(mode)));
     }
 
     /// The lock is gone without a completion.
@@ -339,11 +409,12 @@ impl Records {
         }
         let slot = &self.slots[entry.slot()];
         let kind = entry.kind();
-        let length = record_length(width, kind == COMPLETION && slot.returns_value);
+        let has_value = kind == Kind::COMPLETION && slot.returns_value;
+        let length = record_length(width, has_value);
         if length > room {
             return Err(EINVAL);
         }
-        self.first = slot.next[kind as usize];
+        self.first = slot.next(kind);
         self.waiting -= 1;
         Ok(Some((
             entry,
@@ -435,8 +506,11 @@ impl Records {
 
     // The order of reading.
 
-    fn next_mut(&mut self, entry: Entry) -> &mut Entry {
-        &mut self.slots[entry.slot()].next[entry.kind() as usize]
+    fn set_next(&mut self, entry: Entry, next: Entry) {
+        let slot = &mut self.slots[entry.slot()];
+        if let Some(place) = slot.next.get_mut(usize::from(entry.kind().0)) {
+            *place = next;
+        }
     }
 
     /// Puts an entry that is untold, with nothing behind it, at the end.
@@ -445,14 +519,14 @@ impl Records {
         if self.first == Entry::END {
             self.first = entry;
         } else {
-            *self.next_mut(self.last) = entry;
+            self.set_next(self.last, entry);
         }
         self.last = entry;
         self.waiting += 1;
     }
 
     fn push_front(&mut self, entry: Entry) {
-        *self.next_mut(entry) = self.first;
+        self.set_next(entry, self.first);
         if self.first == Entry::END {
             self.last = entry;
         }
@@ -496,6 +570,7 @@ mod tests {
             flags: StatusFlags::default(),
             value,
             last: status == Status::Unlocked,
+            silent: false,
         }
     }
 
@@ -505,9 +580,11 @@ mod tests {
     enum Told {
         Ended(u64, Status),
         Blocks(u64, Mode, bool),
+        Begun(u64),
     }
 
     use Told::{
+        Begun,
         Blocks,
         Ended, //
     };
@@ -517,6 +594,7 @@ mod tests {
         match record.news {
             News::Completion { status, .. } => Ended(number, status),
             News::Blocking { mode, pending } => Blocks(number, mode, pending),
+            News::Acknowledgement => Begun(number),
         }
     }
 
@@ -775,6 +853,55 @@ mod tests {
             }
         }
         assert_eq!(records.read().len(), 34 * 2 + 66 * 3);
+        assert_eq!(records.used(), (0, 0));
+    }
+
+    #[test]
+    fn what_ends_in_silence_leaves_nothing() {
+        let mut records = Records::new();
+        let silent = |status| Completion {
+            silent: true,
+            ..ended(status, None)
+        };
+        let ticket = records
+            .answer(&replace(1), silent(Status::Granted))
+            .unwrap();
+        assert_eq!((records.read(), records.used()), (vec![], (1, 0)));
+        // What was said before is still told, and as it was.
+        records.block(ticket, ID, Mode::Pr);
+        let same = records.conclude(ticket, &replace(2), silent(Status::Granted));
+        let ticket = same.unwrap();
+        records.block(ticket, ID, Mode::Pr);
+        records
+            .conclude(ticket, &replace(3), silent(Status::Unlocked))
+            .unwrap();
+        assert_eq!(
+            records.read(),
+            [Blocks(1, Mode::Pr, false), Blocks(2, Mode::Pr, false)]
+        );
+        assert_eq!(records.used(), (0, 0));
+    }
+
+    #[test]
+    fn an_acknowledgement_comes_before_all_else_of_a_lock() {
+        let mut records = Records::new();
+        let ticket = records.open(&replace(1), ENDS, false).unwrap();
+        records.acknowledge(ticket, ID);
+        records.grant(ticket);
+        for mode in [Mode::Cr, Mode::Ex] {
+            records.block(ticket, ID, mode);
+        }
+        records.unlock(ticket, 2);
+        assert_eq!(
+            records.read(),
+            [
+                Begun(1),
+                Ended(1, Status::Granted),
+                Blocks(1, Mode::Cr, true),
+                Blocks(1, Mode::Ex, true),
+                Ended(2, Status::Unlocked),
+            ]
+        );
         assert_eq!(records.used(), (0, 0));
     }
 

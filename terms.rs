@@ -125,10 +125,6 @@ impl ModeSet {
         self.0 &= !(1 << mode as u8);
     }
 
-    pub(crate) fn is_empty(self) -> bool {
-        self.0 == 0
-    }
-
     pub(crate) const fn intersects(self, other: ModeSet) -> bool {
         self.0 & other.0 != 0
     }
@@ -242,27 +238,30 @@ impl StatusFlags {
 }
 
 /// How an operation ended.
-///
-/// The numbers are those of the completion record: 0 or a negative error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(i32)]
 pub(crate) enum Status {
     /// Granted.
-    Granted = 0,
+    Granted,
     /// NOQUEUE, and it would have had to wait.
-    WouldWait = -11,
+    WouldWait,
     /// The conversion would have made a conversion deadlock.
-    Deadlock = -35,
+    Deadlock,
     /// Cancelled; a conversion goes back to its granted mode.
-    Cancelled = -0x10001,
+    Cancelled,
     /// Unlocked: the lock is gone.
-    Unlocked = -0x10002,
+    Unlocked,
 }
 
 impl Status {
-    /// The number in the completion record, as programs know it.
+    /// The number in the completion record, as programs know it: 0 or a negative error.
     pub(crate) const fn number(self) -> i32 {
-        self as i32
+        match self {
+            Status::Granted => 0,
+            Status::WouldWait => -11,
+            Status::Deadlock => -35,
+            Status::Cancelled => -0x10001,
+            Status::Unlocked => -0x10002,
+        }
     }
 
     /// Whether the lock ceases to exist, given the mode in which it is left granted.
@@ -275,8 +274,19 @@ impl Status {
     }
 }
 
-/// In a blocking record while an operation of that lock is pending (libdlm's `EINPROG`): libdlm
-/// copies the status over the caller's, and a 0 would wake a synchronous call too early.
+/// How a request that ends at once is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reply {
+    /// By a record, as always.
+    Record,
+    /// By what `write()` returns, if that can say it all. It cannot if there is a value block to
+    /// return, or a flag to show.
+    Return,
+}
+
+/// An operation of the lock is pending (libdlm's `EINPROG`). In a blocking record because libdlm
+/// copies the status over the caller's, and a 0 would wake a synchronous call too early; and alone
+/// in an acknowledgement.
 pub(crate) const IN_PROGRESS: i32 = -0x10003;
 
 #[cfg(test)]
@@ -336,7 +346,7 @@ mod tests {
     #[test]
     fn sets_and_counts_agree() {
         let mut counts = ModeCounts::default();
-        assert!(counts.present().is_empty());
+        assert_eq!(counts.present(), ModeSet::default());
         counts.add(Mode::Cw);
         counts.add(Mode::Ex);
         counts.add(Mode::Ex);

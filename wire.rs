@@ -2,12 +2,16 @@
 
 //! The ABI of `include/uapi/linux/dlm_device.h`: bytes to requests, records to bytes.
 //!
+//! What goes beyond that file is asked for by stamping a request with version 6.1; doc/extensions.md
+//! describes it. A program that never does so never sees any of it.
+//!
 //! Nothing here allocates, waits or knows a lock. Numbers that a program gives only to get them
 //! back (addresses and their parameters) are carried as numbers and never followed.
 
 use crate::terms::{
     Flags,
     Mode,
+    Reply,
     Status,
     StatusFlags,
     Value,
@@ -25,6 +29,9 @@ use zerocopy_derive::{
 /// The version of the interface that is spoken. libdlm stamps its requests with what it reads.
 pub(crate) const VERSION: [u32; 3] = [6, 0, 2];
 
+/// The second number in the version of requests that want more than that.
+const EXTENDED_MINOR: u32 = 1;
+
 /// Longest lockspace name, in bytes (`DLM_LOCKSPACE_LEN`).
 pub(crate) const SPACE_NAME_MAX: usize = 64;
 
@@ -40,6 +47,12 @@ const REQUEST_MIN_64: usize = 104;
 pub(crate) const REQUEST_MAX: usize =
     size_of::<Header>() + size_of::<LockParams>() + VALUE_LEN + NAME_MAX;
 
+/// Set in what `write()` returns if the reply that was to be returned is still to come.
+pub(crate) const PENDING: u32 = 1 << 31;
+
+/// The most that a series of requests takes in one write.
+pub(crate) const SERIES_MAX: usize = 1 << 16;
+
 /// What a record without a value block takes.
 const RECORD_MIN: usize = size_of::<RawResult>();
 const RECORD_MIN_32: usize = size_of::<RawResult32>();
@@ -53,23 +66,74 @@ struct Header {
     version: [u32; 3],
     command: u8,
     is64bit: u8,
-    unused: [u8; 2],
+    /// Of an extended request: how many bytes it takes, until the next one begins; 0 for all.
+    length: u16,
+}
+
+/// What a request says of the program that makes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Manner {
+    pub(crate) width: Width,
+    /// It speaks version 6.1.
+    pub(crate) extended: bool,
+}
+
+impl Manner {
+    /// Of a 64-bit program that speaks the version that is read.
+    pub(crate) const PLAIN: Manner = Manner {
+        width: Width::Bits64,
+        extended: false,
+    };
+
+    /// Bit 0: 32-bit addresses; bit 1: version 6.1.
+    pub(crate) const fn bits(self) -> u32 {
+        (self.width as u32) | ((self.extended as u32) << 1)
+    }
+
+    pub(crate) const fn from_bits(bits: u32) -> Self {
+        Manner {
+            width: if bits & 1 == 0 {
+                Width::Bits64
+            } else {
+                Width::Bits32
+            },
+            extended: bits & 2 != 0,
+        }
+    }
+
+    /// Whether nothing is new in `other`.
+    pub(crate) const fn includes(self, other: Manner) -> bool {
+        other.bits() & !self.bits() == 0
+    }
+
+    /// Of a file that was written to in both manners.
+    pub(crate) const fn and(self, other: Manner) -> Self {
+        Self::from_bits(self.bits() | other.bits())
+    }
 }
 
 /// How wide a program's addresses are, which makes for two layouts of what has addresses in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Width {
-    Bits32,
     Bits64,
+    Bits32,
 }
 
 impl Header {
-    fn width(&self) -> Width {
-        if self.is64bit == 0 {
+    /// `EBADE` for a version that is neither 6.0 nor 6.1.
+    #[inline(always)]
+    fn manner(&self) -> Result<Manner> {
+        let [major, minor, _] = self.version;
+        if major != VERSION[0] || minor > EXTENDED_MINOR {
+            return Err(EBADE);
+        }
+        let extended = minor == EXTENDED_MINOR;
+        let width = if self.is64bit == 0 {
             Width::Bits32
         } else {
             Width::Bits64
-        }
+        };
+        Ok(Manner { width, extended })
     }
 }
 
@@ -294,6 +358,21 @@ impl Change {
     }
 }
 
+/// Flags of a request, as in `DLM_LKF_*`, that only an extended one can have.
+const RETURN: Flags = Flags(1 << 31);
+
+impl Reply {
+    /// Separates how a request is to be answered from what it asks for.
+    #[inline(always)]
+    fn split(flags: Flags, extended: bool) -> (Flags, Reply) {
+        if extended && flags.any(RETURN) {
+            (flags.without(RETURN), Reply::Return)
+        } else {
+            (flags, Reply::Record)
+        }
+    }
+}
+
 /// A request, understood but for what only the lock table can judge.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Request<'a> {
@@ -301,6 +380,7 @@ pub(crate) enum Request<'a> {
     Lock {
         mode: Mode,
         flags: Flags,
+        reply: Reply,
         name: &'a [u8],
         change: Change,
     },
@@ -317,12 +397,14 @@ pub(crate) enum Request<'a> {
         id: u32,
         mode: Option<Mode>,
         flags: Flags,
+        reply: Reply,
         value: &'a Value,
         change: Change,
     },
     Unlock {
         id: u32,
         flags: Flags,
+        reply: Reply,
         value: &'a Value,
         change: Change,
     },
@@ -371,28 +453,51 @@ pub(crate) fn check_request_size(size: usize) -> Result {
     }
 }
 
+/// `EINVAL` if this does not begin with an extended request.
+pub(crate) fn check_series(bytes: &[u8]) -> Result {
+    extended_header(bytes).map(drop)
+}
+
+fn extended_header(bytes: &[u8]) -> Result<Header> {
+    let (header, _) = Header::read_from_prefix(bytes).map_err(|_| EINVAL)?;
+    if header.version[..2] != [VERSION[0], EXTENDED_MINOR] {
+        return Err(EINVAL);
+    }
+    Ok(header)
+}
+
+/// The first request of a series, and the others. `EINVAL` if it is longer than what there is, or
+/// not extended.
+pub(crate) fn split_series(bytes: &[u8]) -> Result<(&[u8], &[u8])> {
+    let length = match usize::from(extended_header(bytes)?.length) {
+        0 => bytes.len(),
+        length => length,
+    };
+    bytes.split_at_checked(length).ok_or(EINVAL)
+}
+
 impl<'a> Request<'a> {
-    /// Reads a request.
+    /// Reads a request, all of `bytes`.
     ///
-    /// In this order: `EINVAL` for its size, `EBADE` for a version that is not 6.0, `EINVAL` for
-    /// a command or parameters that make no sense in any state. Once the version is known to be
-    /// right, `tell_width` hears how wide the program's addresses are.
+    /// In this order: `EINVAL` for its size, `EBADE` for a version that is neither 6.0 nor 6.1,
+    /// `EINVAL` for a command or parameters that make no sense in any state. Once the version is
+    /// known to be right, `tell` hears what the request says of its program.
     #[inline(always)]
-    pub(crate) fn parse(bytes: &'a [u8], tell_width: impl FnOnce(Width)) -> Result<Request<'a>> {
+    pub(crate) fn parse(bytes: &'a [u8], tell: impl FnOnce(Manner)) -> Result<Request<'a>> {
         check_request_size(bytes.len())?;
         let (header, body) = Header::read_from_prefix(bytes).map_err(|_| EINVAL)?;
-        let [major, minor, _] = header.version;
-        if [major, minor] != [VERSION[0], VERSION[1]] {
-            return Err(EBADE);
+        let manner = header.manner()?;
+        tell(manner);
+        let Manner { width, extended } = manner;
+        if extended && header.length != 0 && usize::from(header.length) != bytes.len() {
+            return Err(EINVAL);
         }
-        let width = header.width();
-        tell_width(width);
         if width == Width::Bits64 && bytes.len() < REQUEST_MIN_64 {
             return Err(EINVAL);
         }
         match header.command {
-            command::LOCK => Self::parse_lock(body, width),
-            command::UNLOCK => Self::parse_unlock(body, width),
+            command::LOCK => Self::parse_lock(body, width, extended),
+            command::UNLOCK => Self::parse_unlock(body, width, extended),
             command::DEADLOCK => {
                 let (params, ..) = LockParams::parse(body, width)?;
                 Ok(Request::Deadlock {
@@ -426,12 +531,12 @@ impl<'a> Request<'a> {
     }
 
     #[inline(always)]
-    fn parse_lock(body: &'a [u8], width: Width) -> Result<Request<'a>> {
+    fn parse_lock(body: &'a [u8], width: Width, extended: bool) -> Result<Request<'a>> {
         let (params, value, rest) = LockParams::parse(body, width)?;
         if params.castaddr == 0 || params.lksb == 0 {
             return Err(EINVAL);
         }
-        let flags = Flags(params.flags);
+        let (flags, reply) = Reply::split(Flags(params.flags), extended);
         let change = Change::Replace(User {
             cast_address: params.castaddr,
             cast_parameter: params.castparam,
@@ -446,6 +551,7 @@ impl<'a> Request<'a> {
                 id: params.lkid,
                 mode,
                 flags,
+                reply,
                 value,
                 change,
             });
@@ -465,15 +571,17 @@ impl<'a> Request<'a> {
         Ok(Request::Lock {
             mode: mode.ok_or(EINVAL)?,
             flags,
+            reply,
             name,
             change,
         })
     }
 
     #[inline(always)]
-    fn parse_unlock(body: &'a [u8], width: Width) -> Result<Request<'a>> {
+    fn parse_unlock(body: &'a [u8], width: Width, extended: bool) -> Result<Request<'a>> {
         let (params, value, _) = LockParams::parse(body, width)?;
-        let (id, flags) = (params.lkid, Flags(params.flags));
+        let id = params.lkid;
+        let (flags, reply) = Reply::split(Flags(params.flags), extended);
         let change = Change::Finish {
             cast_parameter: params.castparam,
             lksb: params.lksb,
@@ -484,6 +592,7 @@ impl<'a> Request<'a> {
         Ok(Request::Unlock {
             id,
             flags,
+            reply,
             value,
             change,
         })
@@ -515,6 +624,8 @@ pub(crate) fn version() -> [u8; VERSION_LEN] {
 /// Something to be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum News {
+    /// A request has begun to wait, for a program that did not learn its lock's id otherwise.
+    Acknowledgement,
     /// An operation has ended.
     Completion {
         status: Status,
@@ -535,41 +646,47 @@ pub(crate) struct Record {
 }
 
 /// The most that a record takes.
-const RECORD_MAX: usize = record_length(Width::Bits64, true);
+pub(crate) const RECORD_MAX: usize = record_length(Width::Bits64, true);
 
-/// Where a record is put together for a program to read.
-pub(crate) struct RecordBuffer {
-    bytes: [u8; RECORD_MAX],
+/// Where records are put together for a program to read.
+pub(crate) struct RecordBuffer<const BYTES: usize> {
+    bytes: [u8; BYTES],
     length: usize,
 }
 
-impl RecordBuffer {
+impl<const BYTES: usize> RecordBuffer<BYTES> {
     pub(crate) const fn new() -> Self {
         RecordBuffer {
-            bytes: [0; RECORD_MAX],
+            bytes: [0; BYTES],
             length: 0,
         }
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.length = 0;
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
         self.bytes.get(..self.length).unwrap_or_default()
     }
 
-    /// Holds this record from now on, which is so long.
+    /// How many bytes there is room for.
+    pub(crate) fn left(&self) -> usize {
+        BYTES.saturating_sub(self.length)
+    }
+
+    /// Holds this record of this length and nothing else from now on.
     #[inline(always)]
-    pub(crate) fn put(&mut self, record: &Record, width: Width, length: usize) {
+    pub(crate) fn set(&mut self, record: &Record, width: Width, length: usize) {
+        record.write(&mut self.bytes, width, length);
         self.length = length;
-        let result = record.result(length);
-        // Nothing is too long for the buffer.
-        let _ = match width {
-            Width::Bits64 => result.write_to_prefix(&mut self.bytes).ok(),
-            Width::Bits32 => result.narrow().write_to_prefix(&mut self.bytes).ok(),
-        };
-        if let Some(value) = record.value() {
-            let place = self.bytes.get_mut(length - VALUE_LEN..length);
-            if let Some(place) = place {
-                place.copy_from_slice(value);
-            }
+    }
+
+    /// Adds a record of this length, for which there must be room.
+    pub(crate) fn add(&mut self, record: &Record, width: Width, length: usize) {
+        if let Some(place) = self.bytes.get_mut(self.length..) {
+            record.write(place, width, length);
+            self.length += length;
         }
     }
 }
@@ -597,7 +714,22 @@ impl Record {
     fn value(&self) -> Option<&Value> {
         match &self.news {
             News::Completion { value, .. } => value.as_ref(),
-            News::Blocking { .. } => None,
+            News::Acknowledgement | News::Blocking { .. } => None,
+        }
+    }
+
+    /// Writes the record, of this length, where there must be room for it.
+    #[inline(always)]
+    fn write(&self, place: &mut [u8], width: Width, length: usize) {
+        let result = self.result(length);
+        let _ = match width {
+            Width::Bits64 => result.write_to_prefix(place).ok(),
+            Width::Bits32 => result.narrow().write_to_prefix(place).ok(),
+        };
+        if let Some(value) = self.value() {
+            if let Some(place) = place.get_mut(length - VALUE_LEN..length) {
+                place.copy_from_slice(value);
+            }
         }
     }
 
@@ -620,6 +752,10 @@ impl Record {
             lvb_offset: 0,
         };
         match self.news {
+            News::Acknowledgement => RawResult {
+                sb_status: IN_PROGRESS,
+                ..common
+            },
             News::Completion {
                 status,
                 flags,
@@ -650,9 +786,78 @@ mod tests {
         Request::parse(bytes, drop)
     }
 
+    /// The same request as an extended one.
+    fn extended(mut bytes: Vec<u8>, length: usize) -> Vec<u8> {
+        put(&mut bytes, 4, &1u32.to_ne_bytes());
+        put(&mut bytes, 14, &(length as u16).to_ne_bytes());
+        bytes
+    }
+
+    #[test]
+    fn only_extended_requests_ask_for_a_reply_in_the_write() {
+        let bytes = lock(b"name", 1 | 1 << 31);
+        for (bytes, reply, flags) in [
+            (bytes.clone(), Reply::Record, Flags(1 | 1 << 31)),
+            (extended(bytes, 0), Reply::Return, Flags(1)),
+        ] {
+            let Ok(Request::Lock {
+                reply: read_reply,
+                flags: read_flags,
+                ..
+            }) = parse(&bytes)
+            else {
+                panic!("not a lock request");
+            };
+            assert_eq!((read_reply, read_flags), (reply, flags));
+        }
+    }
+
+    #[test]
+    fn an_extended_request_says_how_long_it_is() {
+        let (first, second) = (lock(b"name", 0), lock(b"other", 0));
+        let length = first.len();
+        let mut series = extended(first.clone(), length);
+        series.extend(extended(second.clone(), 0));
+        let (one, others) = split_series(&series).unwrap();
+        assert_eq!((one.len(), others.len()), (length, second.len()));
+        assert!(parse(one).is_ok());
+        assert_eq!(split_series(others), Ok((others, &[][..])));
+        // Longer than what there is, longer than the request, not extended.
+        let wrong = extended(first.clone(), length + 1);
+        assert_eq!(split_series(&wrong), Err(EINVAL));
+        assert_eq!(parse(&extended(first.clone(), length - 1)), Err(EINVAL));
+        assert_eq!(split_series(&first), Err(EINVAL));
+    }
+
+    #[test]
+    fn manners_are_remembered() {
+        let narrow = Manner::from_bits(1);
+        let extended = Manner::from_bits(2);
+        assert_eq!(narrow.width, Width::Bits32);
+        let both = Manner::PLAIN.and(narrow).and(extended);
+        assert_eq!(both.bits(), 3);
+        assert!(both.includes(narrow) && !narrow.includes(extended));
+    }
+
+    #[test]
+    fn an_acknowledgement_says_that_it_is_pending() {
+        let encoded = encode(&record(News::Acknowledgement), Width::Bits64);
+        let plain = encode(
+            &record(News::Completion {
+                status: Status::Granted,
+                flags: StatusFlags::default(),
+                value: None,
+            }),
+            Width::Bits64,
+        );
+        assert_eq!(encoded[40..44], IN_PROGRESS.to_ne_bytes());
+        assert_eq!(encoded[..40], plain[..40]);
+        assert_eq!(encoded[44..], plain[44..]);
+    }
+
     fn encode(record: &Record, width: Width) -> Vec<u8> {
-        let mut buffer = RecordBuffer::new();
-        buffer.put(
+        let mut buffer = RecordBuffer::<RECORD_MAX>::new();
+        buffer.set(
             record,
             width,
             record_length(width, record.value().is_some()),
@@ -705,6 +910,7 @@ mod tests {
             Ok(Request::Lock {
                 mode: Mode::Pr,
                 flags: Flags::NOQUEUE,
+                reply: Reply::Record,
                 name: b"name",
                 change: Change::Replace(USER),
             })
@@ -719,6 +925,7 @@ mod tests {
                 id: 77,
                 mode: Some(Mode::Pr),
                 flags: Flags::CONVERT.with(Flags::VALBLK),
+                reply: Reply::Record,
                 value: &[9; VALUE_LEN],
                 change: Change::Replace(USER),
             })
@@ -738,6 +945,7 @@ mod tests {
             Ok(Request::Unlock {
                 id: 77,
                 flags: Flags::VALBLK,
+                reply: Reply::Record,
                 value: &[9; VALUE_LEN],
                 change,
             })
@@ -794,7 +1002,8 @@ mod tests {
         for (version, wanted) in [
             ([6, 0, 0], EINVAL),
             ([6, 0, 99], EINVAL),
-            ([6, 1, 0], EBADE),
+            ([6, 1, 0], EINVAL),
+            ([6, 2, 0], EBADE),
             ([5, 0, 2], EBADE),
             ([7, 0, 0], EBADE),
         ] {
@@ -936,13 +1145,14 @@ mod tests {
             bytes.extend(b"name");
             bytes.extend(vec![0; padding]);
             let mut width = None;
-            let request = Request::parse(&bytes, |told| width = Some(told));
+            let request = Request::parse(&bytes, |manner| width = Some(manner.width));
             assert_eq!(width, Some(Width::Bits32));
             assert_eq!(
                 request,
                 Ok(Request::Lock {
                     mode: Mode::Pr,
                     flags: Flags::NOQUEUE,
+                    reply: Reply::Record,
                     name: b"name",
                     change: Change::Replace(USER),
                 })
@@ -962,6 +1172,7 @@ mod tests {
                 id: 77,
                 mode: Some(Mode::Pr),
                 flags: Flags::CONVERT.with(Flags::VALBLK),
+                reply: Reply::Record,
                 value: &[9; VALUE_LEN],
                 change: Change::Replace(USER),
             })
@@ -973,6 +1184,7 @@ mod tests {
             Ok(Request::Unlock {
                 id: 77,
                 flags: Flags::VALBLK,
+                reply: Reply::Record,
                 value: &[9; VALUE_LEN],
                 change: Change::Finish {
                     cast_parameter: 102,

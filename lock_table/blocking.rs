@@ -118,6 +118,7 @@ impl<O: Owner> LockTable<O> {
                 None
             },
             last: status.ends_life(entry.granted),
+            silent: false,
         };
         client.owner.complete(entry.ticket, completion);
     }

@@ -27,6 +27,7 @@ use crate::{
         Mode,
         ModeCounts,
         ModeSet,
+        Reply,
         StatusFlags,
         NAME_MAX, //
     },
@@ -121,6 +122,19 @@ impl Lock {
             listens: ask.listens,
             irregular: false,
             quiet: false,
+        }
+    }
+}
+
+impl Lock {
+    /// How a request is answered that wants to be answered like that, and comes from client `by`:
+    /// who has a lock hears by record what others do to it.
+    #[inline(always)]
+    pub(super) fn reply_to(&self, by: u32, wanted: Reply) -> Reply {
+        if self.client == by {
+            wanted
+        } else {
+            Reply::Record
         }
     }
 }

@@ -183,7 +183,7 @@ TEST_F(errors, versions)
 {
 	static const struct { uint32_t version[3]; int error; } versions[] = {
 		{ { 0, 0, 0 }, -EBADE }, { { 5, 0, 2 }, -EBADE }, { { 7, 0, 2 }, -EBADE },
-		{ { 6, 1, 2 }, -EBADE }, { { 6, UINT32_MAX, 2 }, -EBADE },
+		{ { 6, 2, 2 }, -EBADE }, { { 6, UINT32_MAX, 2 }, -EBADE },
 		{ { UINT32_MAX, 0, 0 }, -EBADE }, { { 0x06000000, 0, 2 }, -EBADE },
 		{ { 6, 0, 0 }, 0 }, { { 6, 0, 2 }, 0 }, { { 6, 0, UINT32_MAX }, 0 },
 	};

@@ -15,9 +15,11 @@ use crate::{
         Ticket, //
     },
     records::Records,
+    slab::NONE,
     terms::{
         self,
         Flags,
+        Reply,
         VALUE_LEN, //
     },
     wire::{
@@ -25,7 +27,8 @@ use crate::{
         Record,
         RecordBuffer,
         User,
-        Width, //
+        Width,
+        RECORD_MAX, //
     },
 };
 use kernel::prelude::*;
@@ -77,6 +80,10 @@ impl Owner for Arc<Queue> {
         value: bool,
     ) -> Result<Ticket> {
         self.records(|records| records.change(ticket, change, occasion, value))
+    }
+
+    fn acknowledge(&self, ticket: Ticket, id: LockId) {
+        self.records(|records| records.acknowledge(ticket, id));
     }
 
     fn complete(&self, ticket: Ticket, completion: Completion<'_>) {
@@ -174,6 +181,8 @@ fn ask(mode: Mode) -> Ask {
             Mode::Ex => terms::Mode::Ex,
         },
         flags: Flags::default(),
+        reply: Reply::Record,
+        acknowledge: false,
         listens: false,
         pid: 1,
     }
@@ -184,17 +193,19 @@ impl File<'_> {
         let bits = self.lockspace.shard_bits;
         let number = name.hash & ((1 << bits) - 1);
         let client = self.clients[number as usize];
-        self.lockspace
+        let (id, _) = self
+            .lockspace
             .with_shard(number, |table| {
                 let hash = name.hash >> bits;
                 table.request(client, hash, &name.bytes, &ask(mode), &CHANGE)
             })
-            .unwrap()
+            .unwrap();
+        id
     }
 
     pub fn convert(&self, id: LockId, mode: Mode) {
         self.with_lock(id, |table| {
-            table.convert(id, &ask(mode), &[0; VALUE_LEN], &CHANGE)
+            table.convert(id, NONE, &ask(mode), &[0; VALUE_LEN], &CHANGE)
         });
     }
 
@@ -203,13 +214,13 @@ impl File<'_> {
             cast_parameter: 0,
             lksb: 3,
         };
-        let flags = Flags::default();
+        let (flags, reply) = (Flags::default(), Reply::Record);
         self.with_lock(id, |table| {
-            table.unlock(id, flags, &[0; VALUE_LEN], &change)
+            table.unlock(id, NONE, flags, reply, &[0; VALUE_LEN], &change)
         });
     }
 
-    fn with_lock(&self, id: LockId, f: impl FnOnce(&mut LockTable<Arc<Queue>>) -> Result) {
+    fn with_lock<R>(&self, id: LockId, f: impl FnOnce(&mut LockTable<Arc<Queue>>) -> Result<R>) {
         let number = IdSpace::shard_of(id, self.lockspace.shard_bits);
         self.lockspace.with_shard(number, f).unwrap();
     }
@@ -218,8 +229,8 @@ impl File<'_> {
     pub fn hear(&self) -> Option<usize> {
         let width = Width::Bits64;
         let room = 104;
-        let mut buffer = RecordBuffer::new();
-        let put = |record: &Record, length| buffer.put(record, width, length);
+        let mut buffer = RecordBuffer::<RECORD_MAX>::new();
+        let put = |record: &Record, length| buffer.set(record, width, length);
         let (entry, ()) = self
             .queue
             .records(|records| records.take(room, width, put).unwrap())?;

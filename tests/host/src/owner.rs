@@ -193,10 +193,10 @@ impl Owner for Client {
     fn answer(&self, user: &u32, completion: Completion<'_>) -> Result<Ticket> {
         KBox::new((), GFP_KERNEL)?;
         let mut desk = self.desk.borrow_mut();
-        let record = self.record(*user, &completion);
+        let record = (!completion.silent).then(|| self.record(*user, &completion));
         let change = change_of(*user, false);
         let ticket = desk.reader(self.number).answer(&change, completion)?;
-        desk.records.push(record);
+        desk.records.extend(record);
         Ok(desk.issue(Open {
             client: self.number,
             user: *user,
@@ -213,12 +213,13 @@ impl Owner for Client {
         let Some(inner) = desk.entry(ticket, self.number).map(|entry| entry.ticket) else {
             return Ok(ticket);
         };
-        let (record, last) = (self.record(*user, &completion), completion.last);
+        let record = (!completion.silent).then(|| self.record(*user, &completion));
+        let last = completion.last;
         let change = change_of(*user, true);
         let inner = desk
             .reader(self.number)
             .conclude(inner, &change, completion)?;
-        desk.records.push(record);
+        desk.records.extend(record);
         if let Some(entry) = desk.entry(ticket, self.number) {
             entry.ticket = inner;
             entry.user = *user;
@@ -230,6 +231,8 @@ impl Owner for Client {
         }
         Ok(ticket)
     }
+
+    fn acknowledge(&self, _: Ticket, _: LockId) {}
 
     fn complete(&self, ticket: Ticket, completion: Completion<'_>) {
         let mut desk = self.desk.borrow_mut();

@@ -422,6 +422,7 @@ mod tests {
             },
             flags: StatusFlags(act.pick as u8),
             value,
+            silent: false,
             last,
         }
     }

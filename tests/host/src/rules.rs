@@ -9,18 +9,21 @@ use crate::{
         Fate,
         IdSpace,
         LockId,
-        LockTable, //
+        LockTable,
+        Outcome, //
     },
     owner::{
         Client,
         Desk, //
     },
+    slab::NONE,
     terms::{
         Flags,
         Mode::{
             self,
             *, //
         },
+        Reply,
         Value,
         VALUE_LEN, //
     },
@@ -69,6 +72,8 @@ impl Bench {
         Ask {
             mode,
             flags,
+            reply: Reply::Record,
+            acknowledge: false,
             listens: true,
             pid: 1,
         }
@@ -76,7 +81,7 @@ impl Bench {
 
     fn request_name(&mut self, name: &[u8], mode: Mode, flags: Flags) -> Result {
         let ask = Bench::ask(mode, flags);
-        let id = self.table.request(self.client, 7, name, &ask, &0)?;
+        let (id, _) = self.table.request(self.client, 7, name, &ask, &0)?;
         self.ids.push(id);
         Ok(())
     }
@@ -91,11 +96,20 @@ impl Bench {
 
     fn convert(&mut self, lock: char, mode: Mode, flags: Flags) -> Result {
         let ask = Bench::ask(mode, flags);
-        self.table.convert(self.id(lock), &ask, &NEW, &0)
+        self.table
+            .convert(self.id(lock), self.client, &ask, &NEW, &0)
+            .map(drop)
     }
 
     fn unlock(&mut self, lock: char, flags: Flags) -> Result {
-        self.table.unlock(self.id(lock), flags, &NEW, &0)
+        self.unlock_id(self.id(lock), flags, &NEW)
+    }
+
+    fn unlock_id(&mut self, id: LockId, flags: Flags, value: &Value) -> Result {
+        let reply = Reply::Record;
+        self.table
+            .unlock(id, self.client, flags, reply, value, &0)
+            .map(drop)
     }
 
     fn cancel(&mut self, lock: char) -> Result {
@@ -408,7 +422,7 @@ fn with_value() -> Bench {
     bench.request(Nl, NO).unwrap();
     bench.request(Ex, Flags::VALBLK).unwrap();
     let id = bench.id('b');
-    bench.table.unlock(id, Flags::VALBLK, &OLD, &0).unwrap();
+    bench.unlock_id(id, Flags::VALBLK, &OLD).unwrap();
     bench.records();
     bench
 }
@@ -571,11 +585,19 @@ fn stale_ids_are_refused_for_a_generation() {
         let mut bench = Bench::with_ids(IdSpace::new(0, shard_bits));
         for _ in 0..generations * ROUND {
             bench.request(Nl, NO).unwrap();
-            for stale in bench.ids.iter().rev().skip(1).step_by(997) {
-                assert_eq!(bench.table.unlock(*stale, NO, &NEW, &0), Err(ENOENT));
+            let stale: Vec<LockId> = bench
+                .ids
+                .iter()
+                .rev()
+                .skip(1)
+                .step_by(997)
+                .copied()
+                .collect();
+            for stale in stale {
+                assert_eq!(bench.unlock_id(stale, NO, &NEW), Err(ENOENT));
             }
             let id = bench.ids.last().unwrap();
-            bench.table.unlock(*id, NO, &NEW, &0).unwrap();
+            bench.unlock_id(*id, NO, &NEW).unwrap();
         }
         let distinct: HashSet<_> = bench.ids.iter().collect();
         assert_eq!(
@@ -595,7 +617,7 @@ fn ids_of_other_shards_are_refused() {
         .map(|shard| id & !63 | shard)
         .filter(|other| *other != id)
     {
-        assert_eq!(bench.table.unlock(other, NO, &NEW, &0), Err(ENOENT));
+        assert_eq!(bench.unlock_id(other, NO, &NEW), Err(ENOENT));
     }
     bench.unlock('a', NO).unwrap();
 }
@@ -633,4 +655,83 @@ fn a_purge_stops_at_its_budget() {
     assert!(!bench.table.is_empty());
     assert!(!bench.table.purge(None, 2));
     assert!(bench.table.is_empty());
+}
+
+/// Requests that want their end returned.
+impl Bench {
+    fn returning(mode: Mode, flags: Flags) -> Ask {
+        Ask {
+            reply: Reply::Return,
+            ..Bench::ask(mode, flags)
+        }
+    }
+
+    fn request_returning(&mut self, mode: Mode, flags: Flags) -> Result<Outcome> {
+        let ask = Bench::returning(mode, flags);
+        let (id, outcome) = self.table.request(self.client, 7, b"name", &ask, &0)?;
+        self.ids.push(id);
+        Ok(outcome)
+    }
+
+    fn convert_returning(&mut self, lock: char, mode: Mode, flags: Flags) -> Result<Outcome> {
+        let (id, ask) = (self.id(lock), Bench::returning(mode, flags));
+        self.table.convert(id, self.client, &ask, &NEW, &0)
+    }
+
+    fn unlock_returning(&mut self, lock: char, by: u32) -> Result<Outcome> {
+        let (id, reply) = (self.id(lock), Reply::Return);
+        self.table.unlock(id, by, NO, reply, &NEW, &0)
+    }
+}
+
+#[test]
+fn what_ends_at_once_can_be_returned() {
+    let mut bench = Bench::new();
+    assert_eq!(bench.request_returning(Ex, NO), Ok(Outcome::Done));
+    assert_eq!(bench.convert_returning('a', Pr, NO), Ok(Outcome::Done));
+    assert_eq!(bench.request_returning(Pr, NO), Ok(Outcome::Done));
+    let client = bench.client;
+    assert_eq!(bench.unlock_returning('a', client), Ok(Outcome::Done));
+    assert_eq!(bench.unlock_returning('a', client), Err(ENOENT));
+    assert_eq!(bench.records(), []);
+    // Its owner hears of it whoever unlocks it.
+    assert_eq!(bench.unlock_returning('b', NONE), Ok(Outcome::Told));
+    assert_eq!(bench.records().len(), 1);
+}
+
+#[test]
+fn a_refusal_can_be_returned_and_changes_nothing() {
+    let mut bench = Bench::new();
+    bench.request(Pr, NO).unwrap();
+    bench.request(Pr, NO).unwrap();
+    bench.records();
+    let noqueue = Flags::NOQUEUE;
+    assert_eq!(bench.request_returning(Ex, noqueue), Err(EAGAIN));
+    assert_eq!(bench.convert_returning('a', Ex, noqueue), Err(EAGAIN));
+    assert_eq!(bench.records(), []);
+    bench.convert('a', Ex, NO).unwrap();
+    bench.records();
+    assert_eq!(bench.convert_returning('b', Ex, NO), Err(EDEADLK));
+    assert_eq!(bench.records(), []);
+    bench.unlock('b', NO).unwrap();
+    assert_eq!(bench.records().len(), 2);
+}
+
+#[test]
+fn what_waits_or_has_more_to_say_is_told() {
+    let mut bench = Bench::new();
+    assert_eq!(
+        bench.request_returning(Ex, Flags::VALBLK),
+        Ok(Outcome::Told)
+    );
+    assert_eq!(bench.records().len(), 1);
+    assert_eq!(bench.request_returning(Ex, NO), Ok(Outcome::Told));
+    let altered = Flags::NOQUEUE.with(Flags::ALTPR);
+    bench.records();
+    bench.unlock('a', NO).unwrap();
+    assert_eq!(bench.records().len(), 2);
+    bench.convert('b', Pr, NO).unwrap();
+    bench.records();
+    assert_eq!(bench.request_returning(Ex, altered), Ok(Outcome::Told));
+    assert_eq!(bench.records().len(), 1);
 }

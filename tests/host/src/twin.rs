@@ -20,10 +20,12 @@ use crate::{
         Client,
         Desk, //
     },
+    slab::NONE,
     surveyor::Surveyor,
     terms::{
         Flags,
         Mode,
+        Reply,
         VALUE_LEN, //
     },
     view::{
@@ -314,6 +316,8 @@ impl Twin {
         Ask {
             mode: op.mode,
             flags: op.flags,
+            reply: Reply::Record,
+            acknowledge: false,
             listens: op.listens,
             pid: self.steps / 4,
         }
@@ -387,10 +391,16 @@ impl Twin {
             Kind::Request => {
                 let (client, name) = (self.clients[op.client], name(op.name));
                 let id = self.table.request(client, hash(&name), &name, &ask, &user);
-                return id.map(Some);
+                return id.map(|(id, _)| Some(id));
             }
-            Kind::Convert => self.table.convert(id, &ask, &value, &user)?,
-            Kind::Unlock => self.table.unlock(id, op.flags, &value, &user)?,
+            Kind::Convert => {
+                self.table.convert(id, NONE, &ask, &value, &user)?;
+            }
+            Kind::Unlock => {
+                let reply = Reply::Record;
+                self.table
+                    .unlock(id, NONE, op.flags, reply, &value, &user)?;
+            }
             Kind::Cancel => self.table.cancel(id, op.flags, &user)?,
             Kind::Deadlock => self.table.cancel_deadlocked(id, op.flags)?,
             Kind::Adopt => {

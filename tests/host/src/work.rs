@@ -20,6 +20,7 @@ use crate::{
             self,
             *, //
         },
+        Reply,
         VALUE_LEN, //
     },
 };
@@ -51,6 +52,8 @@ impl Owner for Nobody {
         Ok(ticket)
     }
 
+    fn acknowledge(&self, _: Ticket, _: LockId) {}
+
     fn complete(&self, _: Ticket, _: Completion<'_>) {}
 
     fn block(&self, _: Ticket, _: LockId, _: Mode) {}
@@ -78,6 +81,8 @@ impl Crowd {
         Ask {
             mode,
             flags,
+            reply: Reply::Record,
+            acknowledge: false,
             listens: true,
             pid: 1,
         }
@@ -92,6 +97,7 @@ impl Crowd {
         self.table
             .request(self.client, 0, b"crowded", &ask, &())
             .unwrap()
+            .0
     }
 
     fn requests(&mut self, count: u32, mode: Mode) {
@@ -107,13 +113,18 @@ impl Crowd {
     fn convert_with(&mut self, lock: LockId, mode: Mode, flags: Flags) {
         let ask = Crowd::ask(mode, flags);
         self.table
-            .convert(lock, &ask, &[0; VALUE_LEN], &())
+            .convert(lock, self.client, &ask, &[0; VALUE_LEN], &())
             .unwrap();
     }
 
     fn unlock(&mut self, lock: LockId) {
         let none = Flags::default();
-        self.table.unlock(lock, none, &[0; VALUE_LEN], &()).unwrap();
+        let reply = Reply::Record;
+        let value = [0; VALUE_LEN];
+        let unlocked = self
+            .table
+            .unlock(lock, self.client, none, reply, &value, &());
+        unlocked.unwrap();
     }
 }
 

@@ -55,6 +55,7 @@ pub mod code {
         EEXIST = 17,
         ENODEV = 19,
         EINVAL = 22,
+        EDEADLK = 35,
         EBADE = 52,
     }
 }

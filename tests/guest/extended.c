@@ -1,0 +1,390 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Requests of version 6.1: replies from the write, series of requests, many records in a read. */
+#include <errno.h>
+#include <poll.h>
+#include <sys/mman.h>
+#include "dlm_test.h"
+#include "extended.h"
+
+LOCKSPACE_FIXTURE(returned)
+
+/* What write() returns, as a 64-bit program sees it, or a negative errno. */
+static ssize_t submit_returning(int fd, struct request r)
+{
+	ssize_t result;
+
+	r = returning(r);
+	result = write(fd, r.bytes, r.size);
+	if (result < 0 && result > -4096)
+		return -errno;
+	return (uint32_t)result;
+}
+
+TEST_F(returned, lock_convert_unlock)
+{
+	ssize_t id = submit_returning(self->fd, lock_request(EX, 0, "r"));
+
+	ASSERT_GT(id, 0);
+	ASSERT_EQ(0, id & PENDING);
+	ASSERT_TAKEN(self->other, "r", CR);
+	ASSERT_EQ(0, submit_returning(self->fd, convert_request(id, PR, 0)));
+	UNLOCK(self->other, HOLD(self->other, PR, 0, "r"));
+	ASSERT_EQ(0, submit_returning(self->fd, unlock_request(id, 0)));
+	ASSERT_FREE(self->other, "r", EX);
+	ASSERT_HEAR(self->fd, id, "nothing");
+	ASSERT_EQ(0, poll_now(self->fd, POLLIN));
+}
+
+TEST_F(returned, refusals)
+{
+	int holder = HOLD(self->other, PR, 0, "r");
+	int id = HOLD(self->fd, PR, 0, "r");
+
+	ASSERT_EQ(-EAGAIN, submit_returning(self->fd, lock_request(EX, DLM_LKF_NOQUEUE, "r")));
+	ASSERT_EQ(-EAGAIN, submit_returning(self->fd, convert_request(id, EX, DLM_LKF_NOQUEUE)));
+	ASSERT_EQ(0, convert(self->other, holder, EX, 0));
+	ASSERT_EQ(-EDEADLK, submit_returning(self->fd, convert_request(id, EX, 0)));
+	ASSERT_HEAR(self->fd, id, "nothing");
+	UNLOCK(self->fd, id);
+	ASSERT_HEAR(self->other, holder, "granted");
+}
+
+TEST_F(returned, noqueuebast_is_heeded)
+{
+	int holder = HOLD(self->other, EX, WITH_BAST, "r");
+	uint32_t flags = DLM_LKF_NOQUEUE | DLM_LKF_NOQUEUEBAST;
+
+	ASSERT_EQ(-EAGAIN, submit_returning(self->fd, lock_request(PR, flags, "r")));
+	ASSERT_HEAR(self->other, holder, "blocks PR");
+}
+
+TEST_F(returned, what_waits_is_told)
+{
+	int holder = HOLD(self->other, EX, 0, "r");
+	uint32_t result = submit_returning(self->fd, lock_request(EX, 0, "r"));
+	int id = result & ~PENDING;
+
+	ASSERT_TRUE(result & PENDING);
+	ASSERT_HEAR(self->fd, id, "nothing");
+	UNLOCK(self->other, holder);
+	ASSERT_HEAR(self->fd, id, "granted");
+	ASSERT_EQ(0, submit_returning(self->fd, convert_request(id, PR, 0)));
+	holder = HOLD(self->other, PR, 0, "r");
+	ASSERT_EQ(PENDING, submit_returning(self->fd, convert_request(id, EX, 0)));
+	ASSERT_EQ(0, submit_returning(self->other, unlock_request(holder, 0)));
+	ASSERT_HEAR(self->fd, id, "granted");
+}
+
+/* A number cannot say these. */
+TEST_F(returned, value_blocks_and_flags_are_told)
+{
+	uint32_t result = submit_returning(self->fd, lock_request(EX, DLM_LKF_VALBLK, "r"));
+	int id = result & ~PENDING, other;
+
+	ASSERT_TRUE(result & PENDING);
+	ASSERT_HEAR(self->fd, id, "granted \"\"");
+	ASSERT_EQ(0, submit_returning(self->fd, with_value(unlock_request(id, DLM_LKF_VALBLK), "v")));
+	ASSERT_HEAR(self->fd, id, "nothing");
+	other = HOLD(self->other, PR, 0, "r");
+	result = submit_returning(self->fd, lock_request(EX, DLM_LKF_ALTPR, "r"));
+	ASSERT_TRUE(result & PENDING);
+	ASSERT_HEAR(self->fd, result & ~PENDING, "granted altmode");
+	UNLOCK(self->other, other);
+}
+
+TEST_F(returned, an_owner_hears_of_others)
+{
+	int id = HOLD(self->fd, EX, 0, "r");
+
+	ASSERT_EQ(PENDING, submit_returning(self->other, convert_request(id, PR, 0)));
+	ASSERT_HEAR(self->fd, id, "granted");
+	ASSERT_EQ(PENDING, submit_returning(self->other, unlock_request(id, 0)));
+	ASSERT_HEAR(self->fd, id, "EUNLOCK");
+	ASSERT_HEAR(self->other, id, "nothing");
+}
+
+/* To 6.0 the flag means what any unknown one does. */
+TEST_F(returned, not_by_older_requests)
+{
+	int id = HOLD(self->fd, EX, DLM_LKF_RETURN, "r");
+
+	ASSERT_EQ(-EINVAL, unlock(self->fd, id, DLM_LKF_RETURN));
+	UNLOCK(self->fd, id);
+}
+
+TEST_F(returned, errors)
+{
+	ASSERT_EQ(-EINVAL, submit_returning(self->fd, lock_request(EX, DLM_LKF_CANCEL, "r")));
+	ASSERT_EQ(-ENOENT, submit_returning(self->fd, unlock_request(1, 0)));
+	ASSERT_EQ(-ENOENT, submit_returning(self->fd, convert_request(1, NL, 0)));
+}
+
+FIXTURE(series) {
+	struct lockspace ls;
+	struct series *series;
+	int fd, other;
+};
+
+FIXTURE_SETUP(series)
+{
+	ASSERT_EQ(0, lockspace_setup(&self->ls));
+	self->fd = open_lockspace(self->ls.name, O_NONBLOCK);
+	self->other = open_lockspace(self->ls.name, O_NONBLOCK);
+	self->series = calloc(1, sizeof(*self->series));
+	ASSERT_NE(NULL, self->series);
+}
+
+FIXTURE_TEARDOWN(series)
+{
+	free(self->series);
+	EXPECT_EQ(0, lockspace_teardown(&self->ls));
+}
+
+static int write_series(int fd, struct series *series)
+{
+	int result = write(fd, series->bytes, series->size);
+
+	series->size = 0;
+	return result < 0 ? -errno : result;
+}
+
+static struct request named(int mode, uint32_t flags, int n)
+{
+	char name[16];
+
+	snprintf(name, sizeof(name), "name %d", n);
+	return lock_request(mode, flags, name);
+}
+
+#define MANY	64
+
+/* Reads into room for that many bytes, and notes the ids. Returns how many records there were. */
+static int read_ids(int fd, int *ids, size_t room, int status)
+{
+	char bytes[MANY * sizeof(struct record)];
+	int length = read(fd, bytes, room), count = 0;
+
+	for (int at = 0; at < length; at += result_at(bytes, at)->length) {
+		if (result_at(bytes, at)->lksb.sb_status != status)
+			return -1;
+		ids[count++] = result_at(bytes, at)->lksb.sb_lkid;
+	}
+	return length < 0 ? -errno : count;
+}
+
+TEST_F(series, many_requests_and_records)
+{
+	int ids[MANY], gone[MANY];
+
+	for (int i = 0; i < MANY; i++)
+		add(self->series, named(EX, 0, i));
+	ASSERT_EQ(MANY, write_series(self->fd, self->series));
+	ASSERT_EQ(MANY, read_ids(self->fd, ids, sizeof(struct record) * MANY, 0));
+	for (int i = 0; i < MANY; i++)
+		add(self->series, unlock_request(ids[i], 0));
+	ASSERT_EQ(MANY, write_series(self->fd, self->series));
+	ASSERT_EQ(MANY, read_ids(self->fd, gone, sizeof(struct record) * MANY, -DLM_EUNLOCK));
+	ASSERT_EQ(0, memcmp(ids, gone, sizeof(ids)));
+	ASSERT_HEAR(self->fd, 0, "nothing");
+}
+
+TEST_F(series, as_many_records_as_fit)
+{
+	size_t one = sizeof(struct dlm_lock_result);
+	int ids[MANY];
+
+	for (int i = 0; i < 10; i++)
+		add(self->series, named(EX, i == 5 ? DLM_LKF_VALBLK : 0, i));
+	ASSERT_EQ(10, write_series(self->fd, self->series));
+	ASSERT_EQ(-EINVAL, read_ids(self->fd, ids, one - 1, 0));
+	ASSERT_EQ(1, read_ids(self->fd, ids, one, 0));
+	ASSERT_EQ(1, read_ids(self->fd, ids, 2 * one - 1, 0));
+	ASSERT_EQ(3, read_ids(self->fd, ids, 3 * one, 0));
+	/* The next has a value block. */
+	ASSERT_EQ(-EINVAL, read_ids(self->fd, ids, one, 0));
+	ASSERT_EQ(1, read_ids(self->fd, ids, 2 * one - 1, 0));
+	ASSERT_EQ(4, read_ids(self->fd, ids, sizeof(struct record) * MANY, 0));
+	ASSERT_HEAR(self->fd, 0, "nothing");
+}
+
+/* A program that never asked for more gets one, as ever. */
+TEST_F(series, one_record_for_older_programs)
+{
+	int ids[MANY];
+
+	for (int i = 0; i < 3; i++)
+		ids[i] = submit(self->fd, named(EX, 0, i));
+	ASSERT_EQ(1, read_ids(self->fd, ids, sizeof(struct record) * MANY, 0));
+	ASSERT_GT(submit(self->fd, extended(named(EX, 0, 3))), 0);
+	ASSERT_EQ(3, read_ids(self->fd, ids, sizeof(struct record) * MANY, 0));
+	ASSERT_GT(submit(self->other, named(EX, 0, 4)), 0);
+	ASSERT_GT(submit(self->other, named(EX, 0, 5)), 0);
+	ASSERT_EQ(1, read_ids(self->other, ids, sizeof(struct record) * MANY, 0));
+}
+
+/* The records that did not arrive stay, in order. */
+TEST_F(series, records_that_did_not_arrive)
+{
+	long page = sysconf(_SC_PAGESIZE);
+	int count = MANY, first, ids[MANY];
+	size_t one = sizeof(struct dlm_lock_result);
+	char *pages = mmap(NULL, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	ASSERT_NE(MAP_FAILED, pages);
+	ASSERT_EQ(0, munmap(pages + page, page));
+	for (int i = 0; i < count; i++)
+		add(self->series, named(EX, 0, i));
+	ASSERT_EQ(count, write_series(self->fd, self->series));
+	/* Twenty and a half. */
+	first = 20;
+	ASSERT_EQ(first * one, read(self->fd, pages + page - first * one - one / 2, count * one));
+	ASSERT_EQ(count - first, read_ids(self->fd, ids, sizeof(struct record) * MANY, 0));
+	for (int i = 1; i < count - first; i++)
+		ASSERT_NE(ids[i], ids[i - 1]);
+	ASSERT_EQ(result_at(pages, page - one - one / 2)->lksb.sb_status, 0);
+	munmap(pages, page);
+}
+
+TEST_F(series, stops_at_the_first_that_fails)
+{
+	int id = HOLD(self->fd, EX, 0, "name 0");
+
+	add(self->series, named(EX, 0, 1));
+	add(self->series, unlock_request(id, 0));
+	add(self->series, unlock_request(id, 0));
+	add(self->series, named(EX, 0, 2));
+	ASSERT_EQ(2, write_series(self->fd, self->series));
+	add(self->series, unlock_request(id, 0));
+	add(self->series, named(EX, 0, 2));
+	ASSERT_EQ(-ENOENT, write_series(self->fd, self->series));
+	ASSERT_FREE(self->other, "name 2", EX);
+	ASSERT_FREE(self->other, "name 0", EX);
+	ASSERT_TAKEN(self->other, "name 1", EX);
+}
+
+TEST_F(series, what_waits_is_acknowledged)
+{
+	int holder = HOLD(self->other, EX, 0, "name 0");
+	struct record record;
+	int id;
+
+	add(self->series, named(EX, 0, 0));
+	add(self->series, named(EX, 0, 1));
+	ASSERT_EQ(2, write_series(self->fd, self->series));
+	ASSERT_EQ(sizeof(record.result), read(self->fd, &record, sizeof(record.result)));
+	ASSERT_EQ(-EINPROG, record.result.lksb.sb_status);
+	ASSERT_EQ(0, record.result.bast_mode);
+	ASSERT_EQ(CAST, record.result.user_astaddr);
+	ASSERT_EQ(LKSB, record.result.user_lksb);
+	id = record.result.lksb.sb_lkid;
+	ASSERT_GT(id, 0);
+	ASSERT_EQ(sizeof(record.result), read(self->fd, &record, sizeof(record.result)));
+	ASSERT_EQ(0, record.result.lksb.sb_status);
+	ASSERT_NE(id, (int)record.result.lksb.sb_lkid);
+	CANCEL(self->fd, id);
+	UNLOCK(self->other, holder);
+}
+
+TEST_F(series, refused_at_once_is_not)
+{
+	int holder = HOLD(self->other, EX, 0, "name 0"), ids[MANY];
+
+	add(self->series, named(EX, DLM_LKF_NOQUEUE, 0));
+	add(self->series, named(EX, DLM_LKF_NOQUEUE, 0));
+	ASSERT_EQ(2, write_series(self->fd, self->series));
+	ASSERT_EQ(2, read_ids(self->fd, ids, sizeof(struct record) * MANY, -EAGAIN));
+	UNLOCK(self->other, holder);
+}
+
+/* Who unlocks in a series need not hear of it. */
+TEST_F(series, returning)
+{
+	int id = HOLD(self->fd, EX, 0, "r");
+
+	add(self->series, returning(unlock_request(id, 0)));
+	add(self->series, returning(unlock_request(id, 0)));
+	ASSERT_EQ(1, write_series(self->fd, self->series));
+	ASSERT_HEAR(self->fd, 0, "nothing");
+	/* A lock whose id nobody would learn. */
+	add(self->series, returning(named(EX, 0, 0)));
+	add(self->series, named(EX, 0, 1));
+	ASSERT_EQ(-EINVAL, write_series(self->fd, self->series));
+}
+
+TEST_F(series, malformed)
+{
+	struct request r = extended(named(EX, 0, 0));
+	void *nowhere = mmap(NULL, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	uint16_t length;
+
+	/* Of older requests, and of one that is. */
+	memcpy(self->series->bytes, r.bytes, r.size);
+	memcpy(self->series->bytes + r.size, r.bytes, r.size);
+	self->series->bytes[4] = 0;
+	ASSERT_EQ(-1, write(self->fd, self->series->bytes, 2 * r.size));
+	ASSERT_EQ(EINVAL, errno);
+	self->series->bytes[4] = 1;
+	self->series->bytes[r.size + 4] = 0;
+	ASSERT_EQ(1, write(self->fd, self->series->bytes, 2 * r.size));
+	self->series->bytes[r.size + 4] = 1;
+	/* Of a length that is none, or leads elsewhere. */
+	for (int wrong = 1; wrong < 400; wrong++) {
+		length = wrong;
+		memcpy(self->series->bytes + 14, &length, sizeof(length));
+		if (wrong != (int)r.size) {
+			ASSERT_EQ(-1, write(self->fd, self->series->bytes, r.size))
+				TH_LOG("length %d", wrong);
+			ASSERT_EQ(EINVAL, errno);
+		}
+		if (wrong < (int)r.size || wrong > 2 * (int)r.size) {
+			ASSERT_EQ(-1, write(self->fd, self->series->bytes, 2 * r.size))
+				TH_LOG("length %d", wrong);
+			ASSERT_EQ(EINVAL, errno);
+		}
+	}
+	ASSERT_EQ(-1, write(self->fd, self->series->bytes, 65537));
+	ASSERT_EQ(EINVAL, errno);
+	ASSERT_EQ(-1, write(self->fd, nowhere, 1000));
+	ASSERT_EQ(EINVAL, errno);
+	ASSERT_EQ(-1, write(self->ls.control, self->series->bytes, 2 * r.size));
+	ASSERT_EQ(EINVAL, errno);
+	ASSERT_TAKEN(self->other, "name 0", EX);
+}
+
+/* Nothing is done of a series that cannot be read to its end. */
+TEST_F(series, cut_off)
+{
+	long page = sysconf(_SC_PAGESIZE);
+	char *pages = mmap(NULL, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	char *begin;
+
+	ASSERT_NE(MAP_FAILED, pages);
+	ASSERT_EQ(0, munmap(pages + page, page));
+	for (int i = 0; i < 5; i++)
+		add(self->series, named(EX, 0, i));
+	begin = pages + page - self->series->size + 1;
+	memcpy(begin, self->series->bytes, self->series->size - 1);
+	ASSERT_EQ(-1, write(self->fd, begin, self->series->size));
+	ASSERT_EQ(EFAULT, errno);
+	ASSERT_FREE(self->other, "name 0", EX);
+	munmap(pages, page);
+}
+
+/* As long as a series can be. */
+TEST_F(series, longest)
+{
+	int count = 0, total = 0;
+
+	while (self->series->size + sizeof(struct dlm_write_request) + 16 <= 65536)
+		add(self->series, named(NL, 0, count++));
+	ASSERT_EQ(count, write_series(self->fd, self->series));
+	for (int n = 1, ids[MANY]; n > 0; total += n) {
+		n = read_ids(self->fd, ids, sizeof(struct dlm_lock_result) * MANY, 0);
+		if (n == -EAGAIN)
+			break;
+		ASSERT_GT(n, 0);
+	}
+	ASSERT_EQ(count, total);
+}
+
+TEST_HARNESS_MAIN
