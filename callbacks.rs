@@ -71,7 +71,7 @@ struct Inner {
 pub(crate) struct Queue {
     #[pin]
     inner: Mutex<Inner>,
-    /// The bits of the manner in it, to see without the mutex that nothing is new.
+    /// The manner in it, to see without the mutex that nothing is new.
     heeded: Atomic<u32>,
     /// Where readers and pollers wait; freed with a grace period, as polling needs.
     readable: PollCondVarBox,
@@ -139,7 +139,7 @@ impl Queue {
         Arc::pin_init(
             pin_init!(Queue {
                 inner <- new_mutex!(inner, "dlm_device::Queue"),
-                heeded: Atomic::new(Manner::PLAIN.bits()),
+                heeded: Atomic::new(Manner::PLAIN.0),
                 readable,
             }),
             GFP_KERNEL_ACCOUNT,
@@ -163,7 +163,7 @@ impl Queue {
             if inner.hung_up {
                 return Err(ENODEV);
             }
-            let Manner { width, extended } = inner.manner;
+            let (width, extended) = (inner.manner.width(), inner.manner.is_extended());
             let put = |record: &Record, length| buffer.set(record, width, length);
             if let Some((entry, ())) = inner.records.take(room, width, put)? {
                 return Ok(Taken { entry, extended });
@@ -183,7 +183,7 @@ impl Queue {
         if inner.hung_up {
             return;
         }
-        let width = inner.manner.width;
+        let width = inner.manner.width();
         while let Some((slot, buffer)) = batch.next_slot() {
             let left = buffer.left().min(room.saturating_sub(buffer.bytes().len()));
             let put = |record: &Record, length| {
@@ -261,10 +261,10 @@ impl Queue {
 
     /// A program has written to the file in this manner: from now on that is how it is read, too.
     pub(crate) fn heed(&self, manner: Manner) {
-        if !Manner::from_bits(self.heeded.load(Relaxed)).includes(manner) {
+        if !Manner(self.heeded.load(Relaxed)).includes(manner) {
             let mut inner = self.inner.lock();
             inner.manner = inner.manner.and(manner);
-            self.heeded.store(inner.manner.bits(), Relaxed);
+            self.heeded.store(inner.manner.0, Relaxed);
         }
     }
 

@@ -62,6 +62,7 @@ impl<T: Named> Directory<T> {
         self.entries.next_used(index)
     }
 
+    #[inline(always)]
     pub(crate) fn find(&self, hash: u32, name: &[u8]) -> Option<u32> {
         if self.buckets == 0 {
             return None;
@@ -95,6 +96,11 @@ impl<T: Named> Directory<T> {
         self.entries.fill(vacancy, entry);
     }
 
+    /// Gives back memory that is there for entries to come.
+    pub(crate) fn trim(&mut self) {
+        self.entries.trim();
+    }
+
     pub(crate) fn get_mut(&mut self, index: u32) -> Option<&mut T> {
         self.entries.get_mut(index)
     }
@@ -121,6 +127,7 @@ impl<T: Named> Directory<T> {
 
     /// With `buckets` buckets, those below the largest power of two not above it are addressed by
     /// one bit less, unless they have been split already.
+    #[inline(always)]
     fn bucket_of(&self, hash: u32) -> u32 {
         let bucket = hash & self.mask;
         if bucket < self.buckets {
@@ -135,10 +142,12 @@ impl<T: Named> Directory<T> {
         self.mask = buckets.next_power_of_two() - 1;
     }
 
+    #[inline(always)]
     fn bucket(&self, number: u32) -> &u32 {
         &self.segments[number as usize / SEGMENT][number as usize % SEGMENT]
     }
 
+    #[inline(always)]
     fn bucket_mut(&mut self, number: u32) -> &mut u32 {
         &mut self.segments[number as usize / SEGMENT][number as usize % SEGMENT]
     }
@@ -218,12 +227,14 @@ fn sibling(bucket: u32) -> u32 {
 impl<T> core::ops::Index<u32> for Directory<T> {
     type Output = T;
 
+    #[inline(always)]
     fn index(&self, index: u32) -> &T {
         &self.entries[index]
     }
 }
 
 impl<T> core::ops::IndexMut<u32> for Directory<T> {
+    #[inline(always)]
     fn index_mut(&mut self, index: u32) -> &mut T {
         &mut self.entries[index]
     }
@@ -270,6 +281,7 @@ mod tests {
         vacancy.index
     }
 
+    #[inline(always)]
     fn find(directory: &Directory<Entry>, n: u32) -> Option<u32> {
         directory.find(hash(n), n.to_string().as_bytes())
     }

@@ -409,8 +409,7 @@ impl MiscDevice for LockspaceDevice {
             return device.carry_out_series(&read_series(iov)?);
         }
         let mut buffer = REQUEST_BUFFER;
-        let bytes = read_request(iov, &mut buffer)?;
-        device.carry_out(device.parse(bytes)?, false)
+        device.carry_out(read_request(iov, &mut buffer)?, false)
     }
 
     fn show_fdinfo(device: &Self, out: &SeqFile, _file: &File) {
@@ -429,16 +428,6 @@ impl Device for LockspaceDevice {
 }
 
 impl LockspaceDevice {
-    /// Reads a request, and notes how the program speaks.
-    #[inline(always)]
-    fn parse<'a>(&self, bytes: &'a [u8]) -> Result<Request<'a>> {
-        Request::parse(bytes, |manner| {
-            if manner != Manner::PLAIN {
-                self.file.queue().heed(manner);
-            }
-        })
-    }
-
     /// Carries out requests one after the other, up to the first that fails. Returns how many
     /// there were, or the error if it was the first.
     fn carry_out_series(&self, bytes: &[u8]) -> Result<usize> {
@@ -447,7 +436,7 @@ impl LockspaceDevice {
         while !rest.is_empty() {
             let carried_out = wire::split_series(rest).and_then(|(first, others)| {
                 rest = others;
-                self.carry_out(self.parse(first)?, true)
+                self.carry_out(first, true)
             });
             match carried_out {
                 Ok(_) => count += 1,
@@ -458,10 +447,15 @@ impl LockspaceDevice {
         Ok(count)
     }
 
-    /// Returns what `write()` does for a single request: a new lock's id, or 0; and, if the reply
-    /// was to be returned but is not there yet, [`wire::PENDING`].
-    #[inline(always)]
-    fn carry_out(&self, request: Request<'_>, in_series: bool) -> Result<usize> {
+    /// Carries out a request. Returns what `write()` does if it is alone: a new lock's id, or 0;
+    /// and, if the reply was to be returned but is not there yet, [`wire::PENDING`].
+    #[inline(never)]
+    fn carry_out(&self, bytes: &[u8], in_series: bool) -> Result<usize> {
+        let request = Request::parse(bytes, |manner| {
+            if manner != Manner::PLAIN {
+                self.file.queue().heed(manner);
+            }
+        })?;
         let file = &self.file;
         let (id, reply, outcome) = match request {
             Request::Lock {

@@ -100,7 +100,7 @@ impl<L> List<L> {
     }
 
     /// Makes room at the end for an entry that is about to be made, with these links.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn expect_back<T>(&mut self, slab: &mut Slab<T>, index: u32) -> Links
     where
         L: Through<T>,
@@ -126,6 +126,7 @@ impl<L> List<L> {
     }
 
     /// Joins what was on both sides of an entry that had these links, and is gone.
+    #[inline(always)]
     pub(crate) fn close_gap<T>(&mut self, slab: &mut Slab<T>, Links { prev, next }: Links)
     where
         L: Through<T>,

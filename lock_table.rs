@@ -395,6 +395,10 @@ impl<O: Owner> LockTable<O> {
     /// lock is held.
     pub(crate) fn remove_client(&mut self, client: u32) -> Option<O> {
         let client = self.clients.remove(client)?;
+        self.locks.trim();
+        self.resources.trim();
+        self.values.trim();
+        self.clients.trim();
         Some(client.owner)
     }
 
@@ -716,7 +720,6 @@ impl<O: Owner> LockTable<O> {
 
     /// Gives a lock up, in whatever state it is. `by` as for [`Self::convert`]. `ENOENT`, `EINVAL`,
     /// `ENOMEM`.
-    #[expect(clippy::too_many_arguments)]
     #[inline(always)]
     pub(crate) fn unlock(
         &mut self,

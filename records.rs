@@ -489,6 +489,7 @@ impl Records {
     }
 
     /// No lock refers to the slot any more; it goes at once, or when it has been read.
+    #[inline(always)]
     fn retire(&mut self, ticket: u32) {
         let slot = &mut self.slots[ticket];
         slot.retired = true;

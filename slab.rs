@@ -337,21 +337,25 @@ impl<T> Slab<T> {
         }
     }
 
-    /// A chunk has become empty: its memory goes back, or, while others are in use, that of the
-    /// next one that does. The first, being small, stays.
+    /// A chunk has become empty: it becomes the spare one, or, if there is one, its memory goes
+    /// back. The first, being small, stays.
     #[inline(always)]
     fn retire(&mut self, number: u32) {
-        if self.used == 0 && self.spare != NONE {
-            let spare = core::mem::replace(&mut self.spare, NONE);
-            self.strip(spare);
-        }
         if number == 0 {
             return;
         }
-        if self.used > 0 && self.spare == NONE {
+        if self.spare == NONE {
             self.spare = number;
         } else {
             self.strip(number);
+        }
+    }
+
+    /// Gives back the memory of the spare chunk, when no more is likely to come.
+    pub(crate) fn trim(&mut self) {
+        if self.spare != NONE {
+            let spare = core::mem::replace(&mut self.spare, NONE);
+            self.strip(spare);
         }
     }
 
@@ -383,6 +387,7 @@ impl<T> Index<u32> for Slab<T> {
     /// # Panics
     ///
     /// If the slot is empty: the index was not one of the owner's own links.
+    #[inline(always)]
     fn index(&self, index: u32) -> &T {
         match self.get(index) {
             Some(value) => value,
@@ -392,6 +397,7 @@ impl<T> Index<u32> for Slab<T> {
 }
 
 impl<T> IndexMut<u32> for Slab<T> {
+    #[inline(always)]
     fn index_mut(&mut self, index: u32) -> &mut T {
         match self.get_mut(index) {
             Some(value) => value,
@@ -443,7 +449,10 @@ mod tests {
         for index in all {
             slab.remove(index);
         }
+        assert_eq!(chunks_with_memory(&slab), 2);
+        slab.trim();
         assert_eq!(chunks_with_memory(&slab), 1);
+        slab.trim();
         for n in 0..10_000u64 {
             slab.insert(n, LIMIT).unwrap();
         }

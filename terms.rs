@@ -160,11 +160,13 @@ impl ModeCounts {
         self.numbers[mode as usize]
     }
 
+    #[inline(always)]
     pub(crate) fn add(&mut self, mode: Mode) {
         self.numbers[mode as usize] += 1;
         self.present.insert(mode);
     }
 
+    #[inline(always)]
     pub(crate) fn sub(&mut self, mode: Mode) {
         self.numbers[mode as usize] -= 1;
         if self.of(mode) == 0 {

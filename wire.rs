@@ -70,45 +70,38 @@ struct Header {
     length: u16,
 }
 
-/// What a request says of the program that makes it.
+/// What a request says of the program that makes it, in bits; 0 is a 64-bit program that speaks the
+/// version that is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Manner {
-    pub(crate) width: Width,
-    /// It speaks version 6.1.
-    pub(crate) extended: bool,
-}
+pub(crate) struct Manner(pub(crate) u32);
 
 impl Manner {
-    /// Of a 64-bit program that speaks the version that is read.
-    pub(crate) const PLAIN: Manner = Manner {
-        width: Width::Bits64,
-        extended: false,
-    };
+    pub(crate) const PLAIN: Manner = Manner(0);
+    const NARROW: u32 = 1;
+    const EXTENDED: u32 = 2;
 
-    /// Bit 0: 32-bit addresses; bit 1: version 6.1.
-    pub(crate) const fn bits(self) -> u32 {
-        (self.width as u32) | ((self.extended as u32) << 1)
+    /// How wide its addresses are.
+    pub(crate) const fn width(self) -> Width {
+        if self.0 & Self::NARROW == 0 {
+            Width::Bits64
+        } else {
+            Width::Bits32
+        }
     }
 
-    pub(crate) const fn from_bits(bits: u32) -> Self {
-        Manner {
-            width: if bits & 1 == 0 {
-                Width::Bits64
-            } else {
-                Width::Bits32
-            },
-            extended: bits & 2 != 0,
-        }
+    /// Whether it speaks version 6.1.
+    pub(crate) const fn is_extended(self) -> bool {
+        self.0 & Self::EXTENDED != 0
     }
 
     /// Whether nothing is new in `other`.
     pub(crate) const fn includes(self, other: Manner) -> bool {
-        other.bits() & !self.bits() == 0
+        other.0 & !self.0 == 0
     }
 
     /// Of a file that was written to in both manners.
     pub(crate) const fn and(self, other: Manner) -> Self {
-        Self::from_bits(self.bits() | other.bits())
+        Manner(self.0 | other.0)
     }
 }
 
@@ -127,13 +120,8 @@ impl Header {
         if major != VERSION[0] || minor > EXTENDED_MINOR {
             return Err(EBADE);
         }
-        let extended = minor == EXTENDED_MINOR;
-        let width = if self.is64bit == 0 {
-            Width::Bits32
-        } else {
-            Width::Bits64
-        };
-        Ok(Manner { width, extended })
+        let narrow = if self.is64bit == 0 { Manner::NARROW } else { 0 };
+        Ok(Manner(narrow | (minor * Manner::EXTENDED)))
     }
 }
 
@@ -445,6 +433,7 @@ pub(crate) const SPACE_NEWEXCL: u32 = 8;
 const SPACE_SOFTIRQ: u32 = 16;
 
 /// `EINVAL` for a size that no request has.
+#[inline(always)]
 pub(crate) fn check_request_size(size: usize) -> Result {
     if (REQUEST_MIN..=REQUEST_MAX).contains(&size) {
         Ok(())
@@ -488,7 +477,7 @@ impl<'a> Request<'a> {
         let (header, body) = Header::read_from_prefix(bytes).map_err(|_| EINVAL)?;
         let manner = header.manner()?;
         tell(manner);
-        let Manner { width, extended } = manner;
+        let (width, extended) = (manner.width(), manner.is_extended());
         if extended && header.length != 0 && usize::from(header.length) != bytes.len() {
             return Err(EINVAL);
         }
@@ -831,11 +820,13 @@ mod tests {
 
     #[test]
     fn manners_are_remembered() {
-        let narrow = Manner::from_bits(1);
-        let extended = Manner::from_bits(2);
-        assert_eq!(narrow.width, Width::Bits32);
+        let (narrow, extended) = (Manner(1), Manner(2));
+        assert_eq!(
+            (narrow.width(), extended.width()),
+            (Width::Bits32, Width::Bits64)
+        );
         let both = Manner::PLAIN.and(narrow).and(extended);
-        assert_eq!(both.bits(), 3);
+        assert_eq!((both, both.is_extended()), (Manner(3), true));
         assert!(both.includes(narrow) && !narrow.includes(extended));
     }
 
@@ -1145,7 +1136,7 @@ mod tests {
             bytes.extend(b"name");
             bytes.extend(vec![0; padding]);
             let mut width = None;
-            let request = Request::parse(&bytes, |manner| width = Some(manner.width));
+            let request = Request::parse(&bytes, |manner| width = Some(manner.width()));
             assert_eq!(width, Some(Width::Bits32));
             assert_eq!(
                 request,

@@ -47,7 +47,7 @@ impl IdSpace {
         Self::SHORT_SLOTS + long - 1
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) const fn encode(self, slot: u32, generation: u32) -> LockId {
         let number = slot.wrapping_add(1);
         let (form, generation, number) = if number < Self::SHORT_SLOTS {
@@ -62,7 +62,7 @@ impl IdSpace {
     }
 
     /// The slot that an id of this shard names, whether or not it is stale.
-    #[inline]
+    #[inline(always)]
     pub(super) const fn slot(self, id: LockId) -> Option<u32> {
         let number = if id & Self::FORM == 0 {
             id.wrapping_shr(self.shard_bits) & (Self::SHORT_SLOTS - 1)

@@ -276,6 +276,7 @@ impl Resource {
         held
     }
 
+    #[inline(always)]
     pub(super) fn queue_mut(&mut self, state: State) -> Option<&mut List<ByQueue>> {
         let contention = self.contention.as_mut();
         match state {
@@ -287,6 +288,7 @@ impl Resource {
     }
 
     /// Where it is counted what a granted lock was told, and the mode under which.
+    #[inline(always)]
     pub(super) fn tellers(&mut self, lock: &Lock) -> Option<(&mut Contention, Mode)> {
         match (&mut self.contention, lock.state, lock.granted) {
             (Some(contention), State::Granted, Some(held)) => Some((contention, held)),
@@ -295,6 +297,7 @@ impl Resource {
     }
 
     /// Counts a lock on the queue of its state.
+    #[inline(always)]
     pub(super) fn count_in(&mut self, lock: &mut Lock) {
         if let Some(held) = lock.granted {
             self.held.add(held);
@@ -403,6 +406,7 @@ impl Contention {
     }
 
     /// Counts a lock that joins one of the queues of those who wait.
+    #[inline(always)]
     fn count_in(&mut self, lock: &mut Lock) {
         match lock.state {
             State::Converting => {

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
-/* One process, one lock. */
+/* One process, one lock, or as many as go into one call. */
+#include <errno.h>
+#include "../../guest/extended.h"
 #include "bench.h"
 
 enum { TIMES = 2000, WARM_UP = 200 };
@@ -60,6 +62,92 @@ void convert_cycle(long, int rounds)
 
 		up_and_down(fd, id, TIMES);
 		sample(NULL, since(start, TIMES));
+	}
+	close(fd);
+}
+
+/* fs/dlm does not: there the same is done by the calls that it has. */
+static bool speaks_extended(int fd)
+{
+	struct request r = extended(unlock_request(0, 0));
+
+	return bare || write(fd, r.bytes, r.size) >= 0 || errno != EBADE;
+}
+
+static void lock_and_unlock_returning(int fd, long times)
+{
+	struct request lock = returning(lock_request(EX, 0, "res"));
+	struct request unlock = returning(unlock_request(0, 0));
+
+	while (times--)
+		ask_of(fd, &unlock, ask(fd, &lock));
+}
+
+/* lock EX, unlock, each answered by the write: of both */
+void returned(long, int rounds)
+{
+	int fd = open_device();
+	bool extended = speaks_extended(fd);
+
+	for (int round = -1; round < rounds; round++) {
+		uint64_t start = measured_begin();
+
+		if (extended)
+			lock_and_unlock_returning(fd, TIMES);
+		else
+			lock_and_unlock(fd, "res", TIMES);
+		if (round >= 0)
+			sample(NULL, since(start, TIMES));
+	}
+	close(fd);
+}
+
+/* A write of all of them, and a read of the record of each, whose ids go to the next series. */
+static void play(int fd, struct series *series, long n, int status, struct series *next)
+{
+	static char records[1 << 16];
+	size_t each = next->size / n, at = 0, length = 0;
+
+	if (write(fd, series->bytes, series->size) < 0)
+		err(1, "write of a series");
+	while (at < n * sizeof(struct dlm_lock_result)) {
+		const struct dlm_lock_result *result = result_at(records, at);
+		size_t number = at / sizeof(*result);
+
+		if (at == length)
+			length += read(fd, records + at, n * sizeof(*result) - at);
+		if (result->lksb.sb_status != status)
+			errx(1, "record of status %d instead of %d", result->lksb.sb_status, status);
+		memcpy(next->bytes + number * each + offsetof(struct dlm_write_request, i.lock.lkid),
+		       &result->lksb.sb_lkid, sizeof(int));
+		at += sizeof(*result);
+	}
+}
+
+/* lock EX on n names in one write, their records in one read, and the same of unlock: each name */
+void in_series(long n, int rounds)
+{
+	static struct series locks, unlocks;
+	int fd = open_device();
+	bool extended = speaks_extended(fd);
+	long times = TIMES / n;
+
+	locks.size = unlocks.size = 0;
+	for (long i = 0; i < n; i++) {
+		add(&locks, numbered_request(EX, i));
+		add(&unlocks, unlock_request(0, 0));
+	}
+	for (int round = -1; round < rounds; round++) {
+		uint64_t start = measured_begin();
+
+		if (!extended)
+			lock_and_unlock(fd, "res", times * n);
+		for (long i = 0; extended && i < times; i++) {
+			play(fd, &locks, n, GRANTED, &unlocks);
+			play(fd, &unlocks, n, UNLOCKED, &locks);
+		}
+		if (round >= 0)
+			sample(NULL, since(start, times * n));
 	}
 	close(fd);
 }

@@ -28,6 +28,8 @@ static const struct benchmark {
 } cases[] = {
 	{ "cycle", cycle, NOTHING },
 	{ "convert", convert_cycle, NOTHING },
+	{ "returned", returned, NOTHING },
+	{ "series", in_series, NULL },
 	{ "handover_asked", handover_asked, BATON },
 	{ "handover_unasked", handover_unasked, BATON },
 	{ "wake_read", wake_read, BATON },
