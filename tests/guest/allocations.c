@@ -23,15 +23,6 @@ static int fail_nth = -1;
 static int nth, failures;
 static bool failed, at_once;
 
-static bool put(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_CLOEXEC);
-	bool done = fd >= 0 && write(fd, text, strlen(text)) > 0;
-
-	close(fd);
-	return done;
-}
-
 #define DEBUGFS	"/sys/kernel/debug/"
 
 /* Any allocation may fail, in silence. */

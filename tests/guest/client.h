@@ -129,6 +129,9 @@ int expect_child(pid_t child);
 /* Wait until the child sleeps in a system call. */
 bool asleep(pid_t child);
 
+/* Write into a file of the kernel's; whether that went well. */
+bool put(const char *path, const char *text);
+
 bool reference(void);
 #define DIFFERS(ours, theirs)	(reference() ? (theirs) : (ours))
 

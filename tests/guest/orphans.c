@@ -639,6 +639,29 @@ TEST_F(orphans, go_with_their_lockspace_by_force)
 	ASSERT_FREE(self->fd, "r", EX);
 }
 
+TEST_F(orphans, are_left_by_force_to_whoever_shares_the_lockspace)
+{
+	int id = ORPHAN(EX, 0, "r");
+
+	ASSERT_EQ(self->ls.minor,
+		  create_lockspace(self->ls.control, self->ls.name, DLM_USER_LSFLG_AUTOFREE));
+	ASSERT_EQ(0, remove_lockspace(self->ls.control, self->ls.minor, DLM_USER_LSFLG_FORCEFREE));
+	ASSERT_ADOPT(self->fd, id, EX, 0, "r");
+}
+
+TEST_F(orphans, go_by_force_under_whoever_waits_for_them)
+{
+	struct record record;
+
+	SKIP_ON_REFERENCE("waits for every descriptor");
+	ORPHAN(EX, 0, "r");
+	WAIT(self->fd, EX, 0, "r");
+	ASSERT_EQ(0, remove_lockspace(self->ls.control, self->ls.minor, DLM_USER_LSFLG_FORCEFREE));
+	EXPECT_EQ(-ENODEV, read_record(self->fd, &record));
+	EXPECT_EQ(-ENODEV, adopt(self->other, EX, 0, "r"));
+	EXPECT_EQ(-ENODEV, purge(self->other, 0));
+}
+
 /* AUTOFREE and, when creating, FORCEFREE are taken and mean nothing. */
 TEST_F(orphans, outlive_a_lockspace_that_is_to_be_freed_by_itself)
 {

@@ -365,6 +365,8 @@ static void make_request(struct lock *lock)
 	lock->asked = below(MODES);
 	lock->pending = lock->ending = false;
 	flags = some_flags() | some_alternative(lock);
+	if (lock->asked == NL && !(flags & DLM_LKF_NOQUEUE))
+		flags |= some(DLM_LKF_EXPEDITE, 4);
 	id = submit(session->fd, lock_request(lock->asked, flags, name_of(lock->name)));
 	if (!accepted(session, id))
 		return;

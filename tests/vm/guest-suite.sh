@@ -85,7 +85,7 @@ suite_guest() {
 		[ -s "$chosen" ] || say "error: TEST=$TEST: there is no such program; there are: $(cut -d' ' -f1 "$out/guest/next" | xargs)"
 		mv "$chosen" "$out/guest/next"
 	fi
-	cp "$here/guest/run-tests" "$here/complaints.patterns" "$bin/"
+	cp "$here/guest/run-tests" "$here/complaints.patterns" "$here/full-cgroups.awk" "$bin/"
 
 	while [ -s "$out/guest/next" ]; do
 		left=$(wc -l <"$out/guest/next")
