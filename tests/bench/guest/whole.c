@@ -9,13 +9,10 @@
 /* Seconds: what is freed a little later is free; fs/dlm has dropped resources that are not used. */
 enum { SOON = 1, FORGOTTEN = 20 };
 
-static void put(const char *path, const char *text)
+static void put_or_fail(const char *path, const char *text)
 {
-	int fd = open(path, O_WRONLY);
-
-	if (fd < 0 || write(fd, text, strlen(text)) < 0)
+	if (!put(path, text))
 		err(1, "%s", path);
-	close(fd);
 }
 
 /* The sum of the numbers behind a word at the beginning of lines. */
@@ -42,11 +39,11 @@ static void shrink(void)
 {
 	glob_t slabs;
 
-	put("/proc/sys/vm/drop_caches", "3");
+	put_or_fail("/proc/sys/vm/drop_caches", "3");
 	if (glob("/sys/kernel/slab/[^:]*/shrink", 0, NULL, &slabs))
 		errx(1, "/sys/kernel/slab is not there");
 	for (size_t i = 0; i < slabs.gl_pathc; i++)
-		put(slabs.gl_pathv[i], "1");
+		put_or_fail(slabs.gl_pathv[i], "1");
 	globfree(&slabs);
 }
 
