@@ -73,6 +73,8 @@ pub(crate) struct Queue {
     inner: Mutex<Inner>,
     /// The manner in it, to see without the mutex that nothing is new.
     heeded: Atomic<u32>,
+    /// Nobody will read any more, so what locks still had to tell goes with the queue.
+    closed: Atomic<bool>,
     /// Where readers and pollers wait; freed with a grace period, as polling needs.
     readable: PollCondVarBox,
 }
@@ -140,6 +142,7 @@ impl Queue {
             pin_init!(Queue {
                 inner <- new_mutex!(inner, "dlm_device::Queue"),
                 heeded: Atomic::new(Manner::PLAIN.0),
+                closed: Atomic::new(false),
                 readable,
             }),
             GFP_KERNEL_ACCOUNT,
@@ -278,6 +281,17 @@ impl Queue {
         while self.inner.lock().records.forget_first() {}
     }
 
+    /// The file is being closed.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Relaxed);
+    }
+
+    /// No lock can tell anything here any more: gives up the records, some at a time, until it
+    /// returns false.
+    pub(crate) fn dismantle(&self) -> bool {
+        self.inner.lock().records.dismantle()
+    }
+
     /// The lockspace is gone: nothing will be told any more, and nobody need wait for it.
     pub(crate) fn hang_up(&self) {
         self.inner.lock().hung_up = true;
@@ -359,7 +373,9 @@ impl Owner for Arc<Queue> {
     }
 
     fn close(&self, ticket: Ticket) {
-        self.inner.lock().records.close(ticket);
+        if !self.closed.load(Relaxed) {
+            self.inner.lock().records.close(ticket);
+        }
     }
 
     fn transaction(&self, ticket: Ticket) -> u64 {

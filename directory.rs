@@ -99,6 +99,11 @@ impl<T: Named> Directory<T> {
     /// Gives back memory that is there for entries to come.
     pub(crate) fn trim(&mut self) {
         self.entries.trim();
+        if self.entries.is_empty() {
+            self.segments = KVVec::new();
+            self.buckets = 0;
+            self.mask = 0;
+        }
     }
 
     pub(crate) fn get_mut(&mut self, index: u32) -> Option<&mut T> {
@@ -137,6 +142,7 @@ impl<T: Named> Directory<T> {
         }
     }
 
+    #[inline(always)]
     fn set_buckets(&mut self, buckets: u32) {
         self.buckets = buckets;
         self.mask = buckets.next_power_of_two() - 1;

@@ -341,7 +341,8 @@ pub(crate) struct LockTable<O> {
     /// The resource that was the last to lose its last lock. It is kept until the next one does,
     /// since locks often come and go on one name.
     idle: u32,
-    surveyors: Slab<Stand>,
+    /// Hardly ever somebody looks on.
+    surveyors: Option<KBox<Slab<Stand>>>,
     now: u32,
 }
 
@@ -365,7 +366,7 @@ impl<O: Owner> LockTable<O> {
             orphans: List::new(),
             next_orphan: 0,
             idle: NONE,
-            surveyors: Slab::new(),
+            surveyors: None,
             now: 0,
         }
     }
@@ -391,10 +392,15 @@ impl<O: Owner> LockTable<O> {
         self.clients.insert(client, NONE)
     }
 
-    /// Ends a client that has no locks any more; the owner is returned, to be dropped where no
+    /// Ends a client that has no locks any more, and gives back memory that was there for more; the
+    /// owner is returned, to be dropped where no
     /// lock is held.
     pub(crate) fn remove_client(&mut self, client: u32) -> Option<O> {
         let client = self.clients.remove(client)?;
+        if self.locks.is_empty() {
+            self.resources.erase(self.idle);
+            self.idle = NONE;
+        }
         self.locks.trim();
         self.resources.trim();
         self.values.trim();
@@ -946,9 +952,12 @@ impl<O: Owner> LockTable<O> {
     fn abandon(&mut self, lock: u32) -> bool {
         let quick = self.is_quick(lock);
         let flags = Flags::FORCEUNLOCK.with(Flags::IVVALBLK);
-        self.locks[lock].flags = self.locks[lock].flags.with(flags);
-        self.write_on_unlock(lock);
-        let Lock { client, ticket, .. } = self.locks[lock];
+        let entry = &mut self.locks[lock];
+        entry.flags = entry.flags.with(flags);
+        let (client, ticket) = (entry.client, entry.ticket);
+        if entry.granted >= Some(Mode::Pw) {
+            self.write_on_unlock(lock);
+        }
         if let Some(client) = self.clients.get(client) {
             client.owner.close(ticket);
         }

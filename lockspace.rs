@@ -68,7 +68,8 @@ use kernel::{
             Guard, //
         },
         Arc,
-        Mutex, //
+        Mutex,
+        SetOnce, //
     },
 };
 
@@ -109,9 +110,10 @@ pub(crate) struct Lockspace {
     /// Its own, so that programs cannot choose names that meet in one bucket.
     hasher: Hasher,
     shard_bits: u32,
-    shards: KVec<Pin<KBox<Shard>>>,
+    /// Each is made for the first lock that belongs there.
+    shards: KVec<SetOnce<Pin<KBox<Shard>>>>,
     life: Atomic<u32>,
-    /// Held while it is being found out whether the lockspace can end.
+    /// Held while it is being found out whether the lockspace can end, and while a shard is made.
     #[pin]
     ending: Mutex<()>,
     /// The queues of the open files.
@@ -123,15 +125,8 @@ impl Lockspace {
     fn new(name: SpaceName) -> Result<Arc<Lockspace>> {
         let shard_bits = shard_bits();
         let mut shards = KVec::with_capacity(1 << shard_bits, GFP_KERNEL_ACCOUNT)?;
-        for number in 0..1 << shard_bits {
-            let table = LockTable::new(IdSpace::new(number, shard_bits));
-            let shard = pin_init!(Shard {
-                table <- new_mutex!(table, "dlm_device::Shard"),
-            });
-            shards.push(
-                KBox::pin_init(shard, GFP_KERNEL_ACCOUNT)?,
-                GFP_KERNEL_ACCOUNT,
-            )?;
+        for _ in 0..1 << shard_bits {
+            shards.push(SetOnce::new(), GFP_KERNEL_ACCOUNT)?;
         }
         Arc::pin_init(
             pin_init!(Lockspace {
@@ -203,25 +198,78 @@ impl Lockspace {
         Ok(files.len())
     }
 
+    /// The shards that have been made.
+    fn made_shards(&self) -> impl Iterator<Item = &Shard> {
+        let shards = self.shards.iter();
+        shards.filter_map(|shard| Some(&**shard.as_ref()?))
+    }
+
     fn has_locks(&self) -> bool {
-        let mut shards = self.shards.iter();
+        let mut shards = self.made_shards();
         shards.any(|shard| !shard.table.lock().is_empty())
     }
 
     /// Frees the locks of a lockspace that has ended; no lock may be held.
     fn clear(&self) {
-        for (number, shard) in self.shards.iter().enumerate() {
-            let empty = LockTable::new(IdSpace::new(number as u32, self.shard_bits));
+        for shard in self.made_shards() {
+            // Nobody will look for an id there.
+            let empty = LockTable::new(IdSpace::new(0, self.shard_bits));
             let table = core::mem::replace(&mut *shard.table.lock(), empty);
             drop(table);
             reschedule();
         }
     }
 
-    /// Locks a shard for an operation, once it is certain that the lockspace lives.
+    /// Makes a shard, unless somebody else has.
+    #[cold]
+    fn make_shard(&self, number: u32) -> Result<&Shard> {
+        let place = self.shards.get(number as usize).ok_or(EINVAL)?;
+        let _making = self.ending.lock();
+        if place.as_ref().is_none() {
+            let table = LockTable::new(IdSpace::new(number, self.shard_bits));
+            let shard = pin_init!(Shard {
+                table <- new_mutex!(table, "dlm_device::Shard"),
+            });
+            place.populate(KBox::pin_init(shard, GFP_KERNEL_ACCOUNT)?);
+        }
+        Ok(place.as_ref().ok_or(ENOMEM)?)
+    }
+
+    #[inline(always)]
+    fn shard(&self, number: u32) -> Option<&Shard> {
+        Some(&**self.shards.get(number as usize)?.as_ref()?)
+    }
+
+    /// Locks a shard for an operation, once it is certain that the lockspace lives. `ENOENT` if
+    /// there has never been a lock in it.
     #[inline(always)]
     fn lock_shard(&self, number: u32) -> Result<Guard<'_, Table, MutexBackend>> {
-        let shard = self.shards.get(number as usize).ok_or(EINVAL)?;
+        match self.shard(number) {
+            Some(shard) => self.lock_living(shard),
+            None => Err(self.nothing_there()),
+        }
+    }
+
+    /// The same, but if there has never been a lock in it, there may be one now.
+    #[inline(always)]
+    fn lock_shard_for_new(&self, number: u32) -> Result<Guard<'_, Table, MutexBackend>> {
+        let shard = match self.shard(number) {
+            Some(shard) => shard,
+            None => self.make_shard(number)?,
+        };
+        self.lock_living(shard)
+    }
+
+    #[cold]
+    fn nothing_there(&self) -> Error {
+        match self.life() {
+            Life::Gone => ENODEV,
+            Life::Open | Life::Closing => ENOENT,
+        }
+    }
+
+    #[inline(always)]
+    fn lock_living<'a>(&'a self, shard: &'a Shard) -> Result<Guard<'a, Table, MutexBackend>> {
         let mut table = shard.table.lock();
         if self.life() != Life::Open {
             table = self.await_outcome(shard, table)?;
@@ -301,7 +349,7 @@ impl OpenFile {
         };
         let name = significant(name);
         let (shard, hash) = self.lockspace.place(name);
-        let mut table = self.lockspace.lock_shard(shard)?;
+        let mut table = self.lockspace.lock_shard_for_new(shard)?;
         let client = self.client(shard, &mut table)?;
         table.request(client, hash, name, &ask, change)
     }
@@ -379,8 +427,12 @@ impl OpenFile {
         let pid = (pid != 0).then_some(pid);
         for shard in 0..self.lockspace.shards.len() as u32 {
             let purge = |table: &mut Table| Ok(table.purge(pid, BATCH));
-            while self.lockspace.with_shard(shard, purge)? {
-                reschedule();
+            loop {
+                match self.lockspace.with_shard(shard, purge) {
+                    Ok(true) => reschedule(),
+                    Ok(false) | Err(ENOENT) => break,
+                    Err(error) => return Err(error),
+                }
             }
         }
         Ok(())
@@ -477,6 +529,7 @@ fn ask(mode: Mode, flags: Flags, reply: Reply, change: &Change) -> Ask {
 
 impl Drop for OpenFile {
     fn drop(&mut self) {
+        self.queue.close();
         self.leave(Fate::Orphaned);
         for (shard, client) in self.clients.iter().enumerate() {
             let client = client.load(Relaxed);
@@ -486,7 +539,13 @@ impl Drop for OpenFile {
             // Should it be the last reference: no lock is held here.
             drop(owner);
         }
-        let queue = self.lockspace.files.lock().remove(self.number);
+        while self.queue.dismantle() {
+            reschedule();
+        }
+        let mut files = self.lockspace.files.lock();
+        let queue = files.remove(self.number);
+        files.trim();
+        drop(files);
         drop(queue);
     }
 }

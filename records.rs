@@ -448,6 +448,14 @@ impl Records {
         }
     }
 
+    /// Gives up all of them, some at a time, until it returns false.
+    pub(crate) fn dismantle(&mut self) -> bool {
+        const CHUNKS: usize = 64;
+        self.first = Entry::END;
+        self.waiting = 0;
+        self.slots.dismantle(CHUNKS) || self.values.dismantle(CHUNKS)
+    }
+
     // Slots.
 
     /// A new slot, with room for a value block if `value`.

@@ -59,6 +59,8 @@ pub(crate) struct Slab<T> {
     /// system for memory with every operation. The first chunk, being small, is kept anyway.
     spare: u32,
     used: u32,
+    /// In which round new chunks begin.
+    first_round: u32,
 }
 
 struct Chunk<T> {
@@ -76,13 +78,13 @@ struct Chunk<T> {
 }
 
 impl<T> Chunk<T> {
-    fn new() -> Self {
+    fn new(round: u32) -> Self {
         Chunk {
             slots: KVec::new(),
             all: 0,
             taken: 0,
             ahead: u64::MAX,
-            round: 0,
+            round,
             next: NONE,
             prev: NONE,
         }
@@ -143,12 +145,17 @@ impl<T> Slab<T> {
     const CHUNK_SLOTS: usize = chunk_slots(core::mem::size_of::<Option<T>>());
 
     pub(crate) const fn new() -> Self {
+        Slab::beginning_in(0)
+    }
+
+    const fn beginning_in(round: u32) -> Self {
         Slab {
             chunks: KVVec::new(),
             open: NONE,
             bare: NONE,
             spare: NONE,
             used: 0,
+            first_round: round,
         }
     }
 
@@ -304,7 +311,7 @@ impl<T> Slab<T> {
             self.chunks[number as usize].fill(count)?;
             self.bare = self.chunks[number as usize].next;
         } else {
-            let mut chunk = Chunk::new();
+            let mut chunk = Chunk::new(self.first_round);
             chunk.fill(count)?;
             self.chunks.push(chunk, GFP_KERNEL_ACCOUNT)?;
         }
@@ -351,12 +358,29 @@ impl<T> Slab<T> {
         }
     }
 
-    /// Gives back the memory of the spare chunk, when no more is likely to come.
+    /// Gives back memory that is not used, when no more is likely to come. Of an empty slab all goes;
+    /// what comes later comes in later rounds.
     pub(crate) fn trim(&mut self) {
-        if self.spare != NONE {
+        if self.used == 0 {
+            let last = self.chunks.iter().map(|chunk| chunk.round).max();
+            let next = last.map_or(self.first_round, |round| round.wrapping_add(1));
+            *self = Slab::beginning_in(next);
+        } else if self.spare != NONE {
             let spare = core::mem::replace(&mut self.spare, NONE);
             self.strip(spare);
         }
+    }
+
+    /// Gives up all that is in it, some chunks at a time, until it returns false; nothing may be
+    /// looked up in between.
+    pub(crate) fn dismantle(&mut self, chunks: usize) -> bool {
+        for _ in 0..chunks {
+            if self.chunks.pop().is_none() {
+                *self = Slab::new();
+                return false;
+            }
+        }
+        true
     }
 
     fn strip(&mut self, number: u32) {
@@ -450,13 +474,26 @@ mod tests {
             slab.remove(index);
         }
         assert_eq!(chunks_with_memory(&slab), 2);
-        slab.trim();
-        assert_eq!(chunks_with_memory(&slab), 1);
-        slab.trim();
+        for _ in 0..2 {
+            slab.trim();
+            assert_eq!(chunks_with_memory(&slab), 0);
+        }
         for n in 0..10_000u64 {
             slab.insert(n, LIMIT).unwrap();
         }
         assert_eq!(slab.len(), 10_000);
+    }
+
+    #[test]
+    fn everything_goes_some_at_a_time() {
+        let mut slab = Slab::new();
+        for n in 0..1000u64 {
+            slab.insert(n, LIMIT).unwrap();
+        }
+        let chunks = slab.chunks.len();
+        let steps = core::iter::from_fn(|| slab.dismantle(3).then_some(())).count();
+        assert_eq!(steps, chunks / 3);
+        assert!(slab.is_empty() && slab.insert(1, LIMIT).is_ok());
     }
 
     #[test]
@@ -503,6 +540,7 @@ mod tests {
             while held.len() > (n as usize * 7) % 500 {
                 slab.remove(held.pop_front().unwrap());
             }
+            slab.trim();
         }
         assert!(rounds > 10);
     }

@@ -6,6 +6,8 @@
 //! byte layout. The numbers are those of `include/uapi/linux/dlmconstants.h`, because programs
 //! pass them in and read them back.
 
+use core::mem::size_of;
+
 /// Length of a value block, in bytes (`DLM_USER_LVB_LEN`).
 pub(crate) const VALUE_LEN: usize = 32;
 
@@ -141,7 +143,8 @@ impl ModeSet {
 /// How many locks there are of each mode.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ModeCounts {
-    numbers: [u32; Mode::COUNT],
+    /// Bytes, because a resource would have gaps with aligned numbers.
+    numbers: [[u8; size_of::<u32>()]; Mode::COUNT],
     present: ModeSet,
 }
 
@@ -149,27 +152,34 @@ impl ModeCounts {
     /// That many of one mode, and none of the others.
     pub(crate) fn only(mode: Mode, number: u32) -> Self {
         let mut counts = ModeCounts::default();
-        counts.numbers[mode as usize] = number;
+        counts.set(mode, number);
         if number > 0 {
             counts.present.insert(mode);
         }
         counts
     }
 
+    #[inline(always)]
     pub(crate) fn of(&self, mode: Mode) -> u32 {
-        self.numbers[mode as usize]
+        u32::from_ne_bytes(self.numbers[mode as usize])
+    }
+
+    #[inline(always)]
+    fn set(&mut self, mode: Mode, number: u32) {
+        self.numbers[mode as usize] = number.to_ne_bytes();
     }
 
     #[inline(always)]
     pub(crate) fn add(&mut self, mode: Mode) {
-        self.numbers[mode as usize] += 1;
+        self.set(mode, self.of(mode) + 1);
         self.present.insert(mode);
     }
 
     #[inline(always)]
     pub(crate) fn sub(&mut self, mode: Mode) {
-        self.numbers[mode as usize] -= 1;
-        if self.of(mode) == 0 {
+        let number = self.of(mode) - 1;
+        self.set(mode, number);
+        if number == 0 {
             self.present.remove(mode);
         }
     }

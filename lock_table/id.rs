@@ -13,8 +13,8 @@ use super::LockId;
 /// start at 1, so no id is 0.
 #[derive(Clone, Copy)]
 pub(crate) struct IdSpace {
-    pub(super) shard: u32,
-    pub(super) shard_bits: u32,
+    shard: u16,
+    shard_bits: u8,
 }
 
 impl IdSpace {
@@ -33,7 +33,10 @@ impl IdSpace {
 
     /// The ids of shard number `shard` of `1 << shard_bits`; at most 64 shards.
     pub(crate) const fn new(shard: u32, shard_bits: u32) -> Self {
-        IdSpace { shard, shard_bits }
+        IdSpace {
+            shard: shard as u16,
+            shard_bits: shard_bits as u8,
+        }
     }
 
     /// The shard that an id belongs to.
@@ -41,9 +44,13 @@ impl IdSpace {
         id & ((1 << shard_bits) - 1)
     }
 
+    const fn bits(self) -> u32 {
+        self.shard_bits as u32
+    }
+
     /// Slots below this have an id.
     pub(super) const fn limit(self) -> u32 {
-        let long = (Self::END & ((1 << Self::LONG_BITS) - 1)) >> self.shard_bits;
+        let long = (Self::END & ((1 << Self::LONG_BITS) - 1)) >> self.bits();
         Self::SHORT_SLOTS + long - 1
     }
 
@@ -51,13 +58,13 @@ impl IdSpace {
     pub(super) const fn encode(self, slot: u32, generation: u32) -> LockId {
         let number = slot.wrapping_add(1);
         let (form, generation, number) = if number < Self::SHORT_SLOTS {
-            let bits = Self::SHORT_BITS + self.shard_bits;
+            let bits = Self::SHORT_BITS + self.bits();
             (0, generation.wrapping_shl(bits), number)
         } else {
             let generation = generation << Self::LONG_BITS;
             (Self::FORM, generation, number - Self::SHORT_SLOTS)
         };
-        let place = number.wrapping_shl(self.shard_bits) | self.shard;
+        let place = number.wrapping_shl(self.bits()) | self.shard as u32;
         form | (generation & (Self::FORM - 1)) | place
     }
 
@@ -65,10 +72,10 @@ impl IdSpace {
     #[inline(always)]
     pub(super) const fn slot(self, id: LockId) -> Option<u32> {
         let number = if id & Self::FORM == 0 {
-            id.wrapping_shr(self.shard_bits) & (Self::SHORT_SLOTS - 1)
+            id.wrapping_shr(self.bits()) & (Self::SHORT_SLOTS - 1)
         } else {
             let place = id & ((1 << Self::LONG_BITS) - 1);
-            Self::SHORT_SLOTS + place.wrapping_shr(self.shard_bits)
+            Self::SHORT_SLOTS + place.wrapping_shr(self.bits())
         };
         number.checked_sub(1)
     }

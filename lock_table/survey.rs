@@ -18,7 +18,10 @@ use super::{
 };
 use crate::{
     list::List,
-    slab::NONE,
+    slab::{
+        Slab,
+        NONE, //
+    },
     terms::{
         Flags,
         Mode,
@@ -77,24 +80,40 @@ pub(crate) struct LockSight<'a> {
 impl<O: Owner> LockTable<O> {
     /// Lets somebody look the table over, from its beginning.
     pub(crate) fn add_surveyor(&mut self) -> Result<u32> {
-        self.surveyors.insert(Stand::Before(0), NONE)
+        let surveyors = match &mut self.surveyors {
+            Some(surveyors) => surveyors,
+            None => self
+                .surveyors
+                .insert(KBox::new(Slab::new(), GFP_KERNEL_ACCOUNT)?),
+        };
+        surveyors.insert(Stand::Before(0), NONE)
     }
 
     pub(crate) fn remove_surveyor(&mut self, surveyor: u32) {
-        self.surveyors.remove(surveyor);
+        if let Some(surveyors) = &mut self.surveyors {
+            surveyors.erase(surveyor);
+            if surveyors.is_empty() {
+                self.surveyors = None;
+            }
+        }
+    }
+
+    fn stand_mut(&mut self, surveyor: u32) -> Option<&mut Stand> {
+        self.surveyors.as_mut()?.get_mut(surveyor)
     }
 
     /// What the surveyor stands at; `None` at the end of the table.
     pub(crate) fn survey(&mut self, surveyor: u32) -> Option<Sight<'_>> {
-        let stand = self.surveyors.get_mut(surveyor)?;
-        if let Stand::Before(number) = *stand {
+        let mut stand = *self.stand_mut(surveyor)?;
+        if let Stand::Before(number) = stand {
             let mut next = self.resources.next_used(number)?;
             if next == self.idle {
                 next = self.resources.next_used(next + 1)?;
             }
-            *stand = Stand::Resource(next);
+            stand = Stand::Resource(next);
+            *self.stand_mut(surveyor)? = stand;
         }
-        match *stand {
+        match stand {
             Stand::Before(_) => None,
             Stand::Resource(resource) => Some(Sight::Resource(self.see_resource(resource))),
             Stand::Lock(lock) => Some(Sight::Lock(self.see_lock(lock))),
@@ -103,19 +122,19 @@ impl<O: Owner> LockTable<O> {
 
     /// Moves the surveyor on to the next item.
     pub(crate) fn move_on(&mut self, surveyor: u32) {
-        let Some(stand) = self.surveyors.get(surveyor).copied() else {
+        let Some(stand) = self.stand_mut(surveyor).copied() else {
             return;
         };
         let next = self.after(stand);
-        if let Some(stand) = self.surveyors.get_mut(surveyor) {
+        if let Some(stand) = self.stand_mut(surveyor) {
             *stand = next;
         }
     }
 
     /// Moves on whoever stands at what is about to leave its place.
-    #[inline]
+    #[inline(always)]
     pub(super) fn step_aside(&mut self, leaving: Stand) {
-        if !self.surveyors.is_empty() {
+        if self.surveyors.is_some() {
             self.pass_by(leaving);
         }
     }
@@ -123,12 +142,16 @@ impl<O: Owner> LockTable<O> {
     #[cold]
     fn pass_by(&mut self, leaving: Stand) {
         let mut at = 0;
-        while let Some(surveyor) = self.surveyors.next_used(at) {
-            if self.surveyors[surveyor] == leaving {
+        while let Some(surveyor) = self.next_surveyor(at) {
+            if self.stand_mut(surveyor).copied() == Some(leaving) {
                 self.move_on(surveyor);
             }
             at = surveyor + 1;
         }
+    }
+
+    fn next_surveyor(&self, at: u32) -> Option<u32> {
+        self.surveyors.as_ref()?.next_used(at)
     }
 
     fn after(&self, stand: Stand) -> Stand {

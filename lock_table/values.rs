@@ -50,12 +50,9 @@ impl<O: Owner> LockTable<O> {
             .set(exchange.carry_out(resource, &mut self.values));
     }
 
-    /// What the value block does when a lock goes.
+    /// What the value block does when a lock goes that may write it, being PW or EX.
     pub(super) fn write_on_unlock(&mut self, lock: u32) {
         let entry = &self.locks[lock];
-        if entry.granted < Some(Mode::Pw) {
-            return;
-        }
         let resource = &mut self.resources[entry.resource];
         if entry.flags.any(Flags::IVVALBLK) {
             resource.value_invalid = true;
