@@ -3,6 +3,7 @@
 //! The two ends of the benchmark: what the guest is to run, and what came of it.
 
 mod cases;
+mod native;
 mod plot;
 mod profile;
 mod results;
@@ -10,12 +11,12 @@ mod samples;
 mod table;
 
 use crate::{
-    cases::{Case, Cases, Module},
+    cases::{Case, Cases, Module, Way},
     profile::Traces,
     results::{results, RowResult},
     samples::Samples,
 };
-use anyhow::{ensure, Result};
+use anyhow::Result;
 use clap::{Parser, Subcommand};
 use std::{
     fs,
@@ -34,17 +35,19 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Print what the guest is to run, a line each: floor or module, then the program's arguments.
+    /// Print what is to be measured in that way, a line each. For the guest: floor or module, then
+    /// the program's arguments; else the names of the cases.
     Plan {
         module: Module,
+        way: Way,
         #[arg(long)]
         quick: bool,
-        /// What is timed instead of what is counted.
-        #[arg(long)]
-        timed: bool,
         /// These cases instead of all.
         only: Vec<String>,
     },
+    /// Print what criterion, which keeps its samples in that folder, has measured of these cases,
+    /// as the guest's program would.
+    Native { folder: PathBuf, cases: Vec<String> },
     /// Print the table, and write it as JSON and pictures into a folder that holds what the guests
     /// printed: dlm_device.tsv, and dlm.tsv if fs/dlm was tried. Fails if a target is missed.
     Report { folder: PathBuf },
@@ -64,24 +67,24 @@ fn main() -> Result<ExitCode> {
         Command::Plan {
             module,
             quick,
-            timed,
+            way,
             only,
         } => {
-            check_names(&cases, &only)?;
-            let wanted = |case: &&Case| only.is_empty() || only.contains(&case.name);
-            for case in cases
-                .case
-                .iter()
-                .filter(wanted)
-                .filter(|case| case.timed == timed)
-            {
-                let rounds = if timed {
-                    cases.timed_rounds
-                } else {
-                    cases.rounds
-                };
-                plan(case, rounds, module, quick);
+            let rounds = match way {
+                Way::Timed => cases.timed_rounds,
+                Way::Counted | Way::Native => cases.rounds,
+            };
+            let planned = cases.named(&only)?;
+            for case in planned.into_iter().filter(|case| case.way == way) {
+                match way {
+                    Way::Native => println!("{}", case.name),
+                    Way::Counted | Way::Timed => plan(case, rounds, module, quick),
+                }
             }
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Native { folder, cases } => {
+            native::print(&folder, &cases)?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Report { folder } => report(&cases, &folder),
@@ -99,19 +102,6 @@ fn main() -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
     }
-}
-
-fn check_names(cases: &Cases, only: &[String]) -> Result<()> {
-    let names: Vec<&str> = cases.case.iter().map(|case| case.name.as_str()).collect();
-    for name in only {
-        let known = names.contains(&name.as_str());
-        ensure!(
-            known,
-            "there is no case '{name}'; there are: {}",
-            names.join(" ")
-        );
-    }
-    Ok(())
 }
 
 fn plan(case: &Case, rounds: u32, module: Module, quick: bool) {

@@ -56,6 +56,7 @@ fn result(case: &Case, row: &Row, dlm: Option<&Samples>, ours: &Samples) -> RowR
         targets: Vec::new(),
         key,
     };
+    result.scales |= result.dlm_device.len() > 1;
     result.targets = row.targets.iter().map(|t| result.judge(t)).collect();
     result
 }
