@@ -6,6 +6,7 @@ mod cases;
 mod native;
 mod plot;
 mod profile;
+mod publish;
 mod results;
 mod samples;
 mod table;
@@ -51,6 +52,9 @@ enum Command {
     /// Print the table, and write it as JSON and pictures into a folder that holds what the guests
     /// printed: dlm_device.tsv, and dlm.tsv if fs/dlm was tried. Fails if a target is missed.
     Report { folder: PathBuf },
+    /// Put table and pictures of a full run, of which that folder holds what the guests printed,
+    /// into the documentation: between the marks in bench.md, and into a folder beside it.
+    Publish { folder: PathBuf, doc: PathBuf },
     /// Print where the instructions of a profiled case went, of which that folder holds the traces.
     Profile {
         folder: PathBuf,
@@ -88,6 +92,10 @@ fn main() -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Report { folder } => report(&cases, &folder),
+        Command::Publish { folder, doc } => {
+            publish::publish(&cases, &folder, &doc)?;
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Profile {
             folder,
             sources,
@@ -117,15 +125,19 @@ fn plan(case: &Case, rounds: u32, module: Module, quick: bool) {
     println!("module {run}");
 }
 
-fn report(cases: &Cases, folder: &Path) -> Result<ExitCode> {
+/// What the guests printed, and what was measured without one.
+fn measured(cases: &Cases, folder: &Path) -> Result<Vec<RowResult>> {
     let ours = Samples::read(&folder.join("dlm_device.tsv"))?;
     let theirs = folder.join("dlm.tsv");
     let theirs = theirs
         .exists()
         .then(|| Samples::read(&theirs))
         .transpose()?;
-    let results = results(cases, theirs.as_ref(), &ours);
+    Ok(results(cases, theirs.as_ref(), &ours))
+}
 
+fn report(cases: &Cases, folder: &Path) -> Result<ExitCode> {
+    let results = measured(cases, folder)?;
     let table = table::table(&results);
     print!("{table}");
     fs::write(folder.join("bench.md"), table)?;
@@ -133,10 +145,18 @@ fn report(cases: &Cases, folder: &Path) -> Result<ExitCode> {
         folder.join("bench.json"),
         serde_json::to_string_pretty(&results)?,
     )?;
-    for result in results.iter().filter(|result| result.dlm_device.len() > 1) {
-        plot::plot(result, &folder.join(format!("{}.svg", result.key)))?;
-    }
+    plot_all(&results, folder)?;
     Ok(conclude(&results))
+}
+
+/// A picture for each row that scales; returns those rows.
+fn plot_all<'a>(results: &'a [RowResult], folder: &Path) -> Result<Vec<&'a RowResult>> {
+    let scaling = results.iter().filter(|result| result.dlm_device.len() > 1);
+    let scaling: Vec<_> = scaling.collect();
+    for result in &scaling {
+        plot::plot(result, &folder.join(result.picture()))?;
+    }
+    Ok(scaling)
 }
 
 /// Says which targets are missed.

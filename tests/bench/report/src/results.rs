@@ -62,6 +62,11 @@ fn result(case: &Case, row: &Row, dlm: Option<&Samples>, ours: &Samples) -> RowR
 }
 
 impl RowResult {
+    /// The name of its picture.
+    pub(crate) fn picture(&self) -> String {
+        format!("{}.svg", self.key)
+    }
+
     pub(crate) fn ratio(&self, n: u32) -> Option<f64> {
         self.compared(Some(Measure::Dlm), n)
     }
