@@ -548,6 +548,11 @@ impl Records {
     pub(crate) fn used(&self) -> (u32, u32) {
         (self.slots.len(), self.values.len())
     }
+
+    #[cfg(test)]
+    pub(crate) fn layout() -> crate::slab::Layout {
+        Slab::<Slot>::layout()
+    }
 }
 
 #[cfg(test)]

@@ -435,6 +435,41 @@ fn vacant() -> ! {
     panic!("a link leads to an empty slot")
 }
 
+/// What the slots of a slab take, for the tests that hold it to that.
+#[cfg(test)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Layout {
+    pub(crate) slot: usize,
+    /// How many of them are in a full-grown chunk, what the system gives for it, and what the slab
+    /// keeps of it.
+    pub(crate) slots: usize,
+    pub(crate) chunk: usize,
+    pub(crate) header: usize,
+}
+
+#[cfg(test)]
+impl Layout {
+    /// What a slot costs in a slab that is full.
+    pub(crate) fn each(&self) -> f64 {
+        (self.chunk + self.header) as f64 / self.slots as f64
+    }
+}
+
+#[cfg(test)]
+impl<T> Slab<T> {
+    pub(crate) fn layout() -> Layout {
+        let slot = core::mem::size_of::<Option<T>>();
+        let sizes = CHUNK_BYTES.into_iter();
+        let fitting = sizes.filter(|bytes| *bytes >= slot * Self::CHUNK_SLOTS);
+        Layout {
+            slot,
+            slots: Self::CHUNK_SLOTS,
+            chunk: fitting.min().unwrap(),
+            header: core::mem::size_of::<Chunk<T>>(),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -23,10 +23,16 @@ build_guest() {
 	cp "$out/floor/floor.ko" "$shared/"
 }
 
-build_all() {
+prepare() {
 	root=$("$here/buildroot")
 	kernel=$("$here/kernel")
 	mkdir -p "$shared"
 	step bench-report "building the benchmark's report" build_report
+}
+
+# Once, however often it is asked for.
+prepare_guest() {
+	[ -z "${guest_is_ready:-}" ] || return 0
 	step bench-guest "building the benchmark" build_guest
+	guest_is_ready=1
 }

@@ -1,7 +1,35 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Requests and records through io_uring. */
+#include <dirent.h>
 #include <liburing.h>
+#include <stdio.h>
 #include "dlm_test.h"
+
+/*
+ * How many threads io_uring has made for this process, to have what cannot be done at once wait
+ * there. They stay for some seconds after they were of use.
+ */
+static int workers(void)
+{
+	DIR *tasks = opendir("/proc/self/task");
+	struct dirent *task;
+	int count = 0;
+
+	while ((task = readdir(tasks))) {
+		char path[300], name[32] = "";
+		FILE *f;
+
+		snprintf(path, sizeof(path), "/proc/self/task/%s/comm", task->d_name);
+		f = fopen(path, "re");
+		if (!f)
+			continue;
+		if (fgets(name, sizeof(name), f) && !strncmp(name, "iou-wrk", strlen("iou-wrk")))
+			count++;
+		fclose(f);
+	}
+	closedir(tasks);
+	return count;
+}
 
 FIXTURE(uring) {
 	struct lockspace ls;
@@ -23,6 +51,8 @@ FIXTURE_TEARDOWN(uring)
 {
 	if (self->error)
 		return;
+	/* Nothing of all this needs one. */
+	EXPECT_TRUE(reference() || workers() == 0);
 	io_uring_queue_exit(&self->ring);
 	EXPECT_EQ(0, lockspace_teardown(&self->ls));
 }
@@ -97,6 +127,53 @@ TEST_F(uring, read_in_advance)
 	ASSERT_STREQ("granted", describe(&record, result(&self->ring), id));
 }
 
+/* Several reads wait, each of which gets one record, in whatever order. */
+TEST_F(uring, reads_in_advance)
+{
+	enum { READS = 4 };
+	int holder = HOLD(self->other, EX, 0, "r");
+	struct record records[READS];
+	int ids[READS];
+
+	for (int i = 0; i < READS; i++) {
+		ids[i] = lock(self->fd, PR, 0, "r");
+		submit_read(&self->ring, self->fd, &records[i]);
+	}
+	ASSERT_EQ(0, (int)io_uring_cq_ready(&self->ring));
+	EXPECT_EQ(0, workers());
+	UNLOCK(self->other, holder);
+	for (int i = 0; i < READS; i++)
+		ASSERT_EQ((int)sizeof(struct dlm_lock_result), result(&self->ring));
+	for (int i = 0; i < READS; i++) {
+		int id = records[i].result.lksb.sb_lkid, at = 0;
+
+		ASSERT_STREQ("granted", describe(&records[i], sizeof(struct dlm_lock_result), id));
+		while (at < READS && ids[at] != id)
+			at++;
+		ASSERT_LT(at, READS);
+		ids[at] = 0;
+	}
+	ASSERT_HEAR(self->fd, 0, "nothing");
+}
+
+/* Many requests with one system call. */
+TEST_F(uring, writes_together)
+{
+	enum { WRITES = 8 };
+	struct request r = lock_request(NL, 0, "r");
+	int ids[WRITES];
+
+	SKIP_ON_REFERENCE(NO_WRITES);
+	for (int i = 0; i < WRITES; i++)
+		io_uring_prep_write(io_uring_get_sqe(&self->ring), self->fd, r.bytes, r.size, 0);
+	ASSERT_EQ(WRITES, io_uring_submit(&self->ring));
+	for (int i = 0; i < WRITES; i++) {
+		ids[i] = result(&self->ring);
+		ASSERT_GT(ids[i], 0);
+	}
+	ASSERT_GRANTED(self->fd, ids, WRITES);
+}
+
 TEST_F(uring, poll)
 {
 	int holder = HOLD(self->other, EX, 0, "r");
@@ -107,6 +184,29 @@ TEST_F(uring, poll)
 	UNLOCK(self->other, holder);
 	ASSERT_EQ(POLLIN, result(&self->ring));
 	ASSERT_HEAR(self->fd, id, "granted");
+}
+
+/* What is made to go to a worker is seen to: who counts none would have counted one. */
+TEST(workers_are_seen)
+{
+	struct io_uring ring;
+	int error = io_uring_queue_init(8, &ring, 0);
+	struct io_uring_sqe *sqe;
+	int ends[2];
+	char byte;
+
+	if (error)
+		SKIP(return, "no io_uring: %s", strerror(-error));
+	ASSERT_EQ(0, pipe(ends));
+	ASSERT_EQ(0, workers());
+	sqe = io_uring_get_sqe(&ring);
+	io_uring_prep_read(sqe, ends[0], &byte, 1, 0);
+	io_uring_sqe_set_flags(sqe, IOSQE_ASYNC);
+	io_uring_submit(&ring);
+	ASSERT_EQ(1, (int)write(ends[1], "x", 1));
+	ASSERT_EQ(1, result(&ring));
+	ASSERT_EQ(1, workers());
+	io_uring_queue_exit(&ring);
 }
 
 TEST_HARNESS_MAIN

@@ -2,14 +2,16 @@
 /* Processes on processors of their own: what two do in the time that one takes. */
 #include <sched.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <sys/mman.h>
 #include "bench.h"
 
-enum { TIMES = 1000, WARM_UP = 100, MAX_PROCESSES = 2 };
+enum { TIMES = 2000, WARM_UP = 100, MAX_PROCESSES = 2 };
 
-/* The starting line, shared by all. */
-struct start {
+/* The track, shared by all: the starting line, and when each process was through. */
+struct track {
 	atomic_int ready, go;
+	uint64_t finished[MAX_PROCESSES];
 };
 
 static void stay_on(int processor)
@@ -22,62 +24,77 @@ static void stay_on(int processor)
 		err(1, "two processors are wanted");
 }
 
-static void line_up(struct start *start)
+static void line_up(struct track *track)
 {
-	atomic_fetch_add(&start->ready, 1);
-	while (!start->go)
+	atomic_fetch_add(&track->ready, 1);
+	while (!track->go)
 		;
 }
 
-static void work(struct start *start, int number, const char *name)
+static void work(struct track *track, int number, const char *name)
 {
 	int fd = open_device();
 
 	stay_on(number);
 	lock_and_unlock(fd, name, WARM_UP);
-	line_up(start);
+	line_up(track);
 	lock_and_unlock(fd, name, TIMES);
+	track->finished[number] = now();
 	_exit(0);
 }
 
 /* Nanoseconds until all of the processes, each on the name of its own, have done their work. */
 static double race(int processes, const char *const *names)
 {
-	struct start *start = shared_memory(sizeof(*start));
+	struct track *track = shared_memory(sizeof(*track));
 	pid_t children[MAX_PROCESSES];
-	uint64_t from;
-	double took;
+	uint64_t start, end = 0;
 
 	for (int i = 0; i < processes; i++) {
 		children[i] = spawn();
 		if (!children[i])
-			work(start, i, names[i]);
+			work(track, i, names[i]);
 	}
-	while (start->ready < processes)
+	while (track->ready < processes)
 		sched_yield();
-	from = measured_begin();
-	start->go = 1;
-	for (int i = 0; i < processes; i++)
+	start = measured_begin();
+	track->go = 1;
+	for (int i = 0; i < processes; i++) {
 		if (expect_child(children[i]))
 			errx(1, "a process failed");
-	took = since(from, 1);
-	munmap(start, sizeof(*start));
-	return took;
+		if (track->finished[i] > end)
+			end = track->finished[i];
+	}
+	munmap(track, sizeof(*track));
+	return end - start;
+}
+
+/* A pair against one process, whose time is given. */
+static void compare(const char *name, const char *each, double one, const char *const *names)
+{
+	double both = race(2, names);
+
+	sample(each, both / (2 * TIMES));
+	sample(name, 2 * one / both);
 }
 
 /*
- * Lock EX, record, unlock, record: nanoseconds of each when one process does it, and how many times
- * as much two do in the same time, on names of their own and on the same name.
+ * Lock EX, record, unlock, record: nanoseconds of each when one process does it, and when two do,
+ * on names of their own and on one name; and how many times as much they do in the same time. The
+ * names change with every round, since by chance two of them can be in one part of a lockspace.
  */
 void pairs(long, int rounds)
 {
-	static const char *const apart[] = { "one", "other" }, *const same[] = { "one", "one" };
-
 	while (rounds--) {
-		double one = race(1, apart);
+		char first[32], second[32];
+		const char *const apart[] = { first, second }, *const same[] = { first, first };
+		double one;
 
+		snprintf(first, sizeof(first), "one %d", rounds);
+		snprintf(second, sizeof(second), "other %d", rounds);
+		one = race(1, apart);
 		sample("one", one / TIMES);
-		sample("apart", 2 * one / race(2, apart));
-		sample("same", 2 * one / race(2, same));
+		compare("apart", "apart_each", one, apart);
+		compare("same", "same_each", one, same);
 	}
 }

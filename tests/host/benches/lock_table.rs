@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! The lock manager natively: how long a lock and an unlock, a conversion and a grant take, records
-//! read and put together included.
+//! read and put together included. The groups are cases of `tests/bench/cases.toml`, which says
+//! what is what.
 
 use criterion::{
     criterion_group,
@@ -34,8 +35,8 @@ fn hold(file: &File<'_>, mode: Mode, n: u32) -> u32 {
 }
 
 fn lock_and_unlock(c: &mut Criterion) {
-    let mut group = c.benchmark_group("lock and unlock a name, beside others held");
-    for held in [0, 1_000, 100_000, 1_000_000] {
+    let mut group = c.benchmark_group("native_cycle");
+    for held in [10, 1_000, 100_000, 1_000_000] {
         let lockspace = Lockspace::new(SHARD_BITS);
         let file = lockspace.open();
         for n in 0..held {
@@ -57,7 +58,7 @@ fn convert(c: &mut Criterion) {
     let lockspace = Lockspace::new(SHARD_BITS);
     let file = lockspace.open();
     let id = hold(&file, Mode::Nl, 0);
-    c.bench_function("convert NL to EX and back", |b| {
+    c.bench_function("native_convert", |b| {
         b.iter(|| {
             for mode in [Mode::Ex, Mode::Nl] {
                 file.convert(id, mode);
@@ -68,8 +69,7 @@ fn convert(c: &mut Criterion) {
 }
 
 fn grant(c: &mut Criterion) {
-    let mut group =
-        c.benchmark_group("unlock, and so grant one of those who wait, who are then one more");
+    let mut group = c.benchmark_group("native_grant");
     for waiters in [10, 1_000, 100_000] {
         let lockspace = Lockspace::new(SHARD_BITS);
         let file = lockspace.open();

@@ -105,7 +105,14 @@ impl Owner for Arc<Queue> {
 
 type Shard = Mutex<LockTable<Arc<Queue>>>;
 
-/// A resource's name, with its hash.
+/// A hash as good as a keyed one: of each bit of the number, every bit depends.
+fn mixed(n: u32) -> u32 {
+    let n = (n ^ n >> 16).wrapping_mul(0x85eb_ca6b);
+    let n = (n ^ n >> 13).wrapping_mul(0xc2b2_ae35);
+    n ^ n >> 16
+}
+
+/// A resource's name, with its hash, whose lowest bits are those of the number.
 #[derive(Clone, Copy)]
 pub struct Name {
     bytes: [u8; 8],
@@ -117,8 +124,7 @@ impl Name {
     pub fn new(n: u32) -> Name {
         Name {
             bytes: (u64::from(n) | 0x3030_3030 << 32).to_le_bytes(),
-            // Spreads over all buckets, and leaves the lowest bits as they are.
-            hash: n ^ n.wrapping_mul(0x9e37_79b9) & !63,
+            hash: n & 63 | mixed(n) & !63,
         }
     }
 }

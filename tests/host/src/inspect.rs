@@ -12,10 +12,13 @@ use super::{
     },
     *, //
 };
-use crate::view::{
-    Heard,
-    LockView,
-    ResourceView, //
+use crate::{
+    slab::Layout,
+    view::{
+        Heard,
+        LockView,
+        ResourceView, //
+    },
 };
 use std::collections::{
     BTreeSet,
@@ -74,6 +77,16 @@ pub(crate) fn state_of<O: Owner>(
 ) -> Option<(State, Option<Ticket>)> {
     let lock = &table.locks[table.find(id).ok()?];
     Some((lock.state, ticket_of(lock)))
+}
+
+/// What locks take, what resources do, and what those do on which somebody was refused.
+pub(crate) fn layouts() -> (Layout, Layout, usize) {
+    let contention = core::mem::size_of::<Contention>();
+    (
+        Slab::<Lock>::layout(),
+        Slab::<Resource>::layout(),
+        contention,
+    )
 }
 
 /// How many value blocks there are, of locks and of resources.

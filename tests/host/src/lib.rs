@@ -22,6 +22,8 @@ mod wire;
 pub mod bench;
 
 #[cfg(test)]
+mod layout;
+#[cfg(test)]
 mod model;
 #[cfg(test)]
 mod owner;

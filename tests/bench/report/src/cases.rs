@@ -2,7 +2,7 @@
 
 //! What is measured and what must be reached: `cases.toml`, as types.
 
-use anyhow::{Context, Result};
+use anyhow::{ensure, Context, Result};
 use serde::Deserialize;
 use std::{fs, path::Path};
 
@@ -22,10 +22,9 @@ pub(crate) struct Case {
     /// Whether the devices of tests/bench/floor can do it, too.
     #[serde(default)]
     pub(crate) floor: bool,
-    /// Whether it wants two processors and a clock that tells time, instead of one processor and
-    /// one that counts instructions.
+    /// How it is measured.
     #[serde(default)]
-    pub(crate) timed: bool,
+    pub(crate) way: Way,
     #[serde(default)]
     sizes: Vec<u32>,
     #[serde(default)]
@@ -63,6 +62,19 @@ pub(crate) enum Measure {
     First,
 }
 
+/// How a case is measured.
+#[derive(Clone, Copy, Default, Deserialize, PartialEq, Eq, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Way {
+    /// In a guest of one processor, whose clock counts instructions.
+    #[default]
+    Counted,
+    /// In a guest of two processors, by a clock that tells time.
+    Timed,
+    /// Without a guest.
+    Native,
+}
+
 /// The module under test.
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 #[value(rename_all = "snake_case")]
@@ -75,6 +87,38 @@ impl Cases {
     pub(crate) fn read(path: &Path) -> Result<Self> {
         let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
         toml::from_str(&text).with_context(|| path.display().to_string())
+    }
+
+    /// The cases of these names, or all if there are none. Those whose names begin with a word
+    /// that is no case of its own can be named by that word.
+    pub(crate) fn named(&self, names: &[String]) -> Result<Vec<&Case>> {
+        let mut named = Vec::new();
+        for name in names {
+            let family = format!("{name}_");
+            let exactly = |case: &&Case| case.name == *name;
+            let cases: Vec<&Case> = match self.case.iter().find(exactly) {
+                Some(case) => vec![case],
+                None => self
+                    .case
+                    .iter()
+                    .filter(|case| case.name.starts_with(&family))
+                    .collect(),
+            };
+            ensure!(
+                !cases.is_empty(),
+                "there is no case '{name}'; there are: {}",
+                self.names().join(" ")
+            );
+            named.extend(cases);
+        }
+        if names.is_empty() {
+            named.extend(&self.case);
+        }
+        Ok(named)
+    }
+
+    fn names(&self) -> Vec<&str> {
+        self.case.iter().map(|case| case.name.as_str()).collect()
     }
 }
 

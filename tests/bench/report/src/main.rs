@@ -3,19 +3,21 @@
 //! The two ends of the benchmark: what the guest is to run, and what came of it.
 
 mod cases;
+mod native;
 mod plot;
 mod profile;
+mod publish;
 mod results;
 mod samples;
 mod table;
 
 use crate::{
-    cases::{Case, Cases, Module},
+    cases::{Case, Cases, Module, Way},
     profile::Traces,
     results::{results, RowResult},
     samples::Samples,
 };
-use anyhow::{ensure, Result};
+use anyhow::Result;
 use clap::{Parser, Subcommand};
 use std::{
     fs,
@@ -34,20 +36,25 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Print what the guest is to run, a line each: floor or module, then the program's arguments.
+    /// Print what is to be measured in that way, a line each. For the guest: floor or module, then
+    /// the program's arguments; else the names of the cases.
     Plan {
         module: Module,
+        way: Way,
         #[arg(long)]
         quick: bool,
-        /// What is timed instead of what is counted.
-        #[arg(long)]
-        timed: bool,
         /// These cases instead of all.
         only: Vec<String>,
     },
+    /// Print what criterion, which keeps its samples in that folder, has measured of these cases,
+    /// as the guest's program would.
+    Native { folder: PathBuf, cases: Vec<String> },
     /// Print the table, and write it as JSON and pictures into a folder that holds what the guests
     /// printed: dlm_device.tsv, and dlm.tsv if fs/dlm was tried. Fails if a target is missed.
     Report { folder: PathBuf },
+    /// Put table and pictures of a full run, of which that folder holds what the guests printed,
+    /// into the documentation: between the marks in bench.md, and into a folder beside it.
+    Publish { folder: PathBuf, doc: PathBuf },
     /// Print where the instructions of a profiled case went, of which that folder holds the traces.
     Profile {
         folder: PathBuf,
@@ -64,27 +71,31 @@ fn main() -> Result<ExitCode> {
         Command::Plan {
             module,
             quick,
-            timed,
+            way,
             only,
         } => {
-            check_names(&cases, &only)?;
-            let wanted = |case: &&Case| only.is_empty() || only.contains(&case.name);
-            for case in cases
-                .case
-                .iter()
-                .filter(wanted)
-                .filter(|case| case.timed == timed)
-            {
-                let rounds = if timed {
-                    cases.timed_rounds
-                } else {
-                    cases.rounds
-                };
-                plan(case, rounds, module, quick);
+            let rounds = match way {
+                Way::Timed => cases.timed_rounds,
+                Way::Counted | Way::Native => cases.rounds,
+            };
+            let planned = cases.named(&only)?;
+            for case in planned.into_iter().filter(|case| case.way == way) {
+                match way {
+                    Way::Native => println!("{}", case.name),
+                    Way::Counted | Way::Timed => plan(case, rounds, module, quick),
+                }
             }
             Ok(ExitCode::SUCCESS)
         }
+        Command::Native { folder, cases } => {
+            native::print(&folder, &cases)?;
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Report { folder } => report(&cases, &folder),
+        Command::Publish { folder, doc } => {
+            publish::publish(&cases, &folder, &doc)?;
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Profile {
             folder,
             sources,
@@ -101,19 +112,6 @@ fn main() -> Result<ExitCode> {
     }
 }
 
-fn check_names(cases: &Cases, only: &[String]) -> Result<()> {
-    let names: Vec<&str> = cases.case.iter().map(|case| case.name.as_str()).collect();
-    for name in only {
-        let known = names.contains(&name.as_str());
-        ensure!(
-            known,
-            "there is no case '{name}'; there are: {}",
-            names.join(" ")
-        );
-    }
-    Ok(())
-}
-
 fn plan(case: &Case, rounds: u32, module: Module, quick: bool) {
     let sizes: Vec<String> = case
         .sizes(module, quick)
@@ -127,15 +125,19 @@ fn plan(case: &Case, rounds: u32, module: Module, quick: bool) {
     println!("module {run}");
 }
 
-fn report(cases: &Cases, folder: &Path) -> Result<ExitCode> {
+/// What the guests printed, and what was measured without one.
+fn measured(cases: &Cases, folder: &Path) -> Result<Vec<RowResult>> {
     let ours = Samples::read(&folder.join("dlm_device.tsv"))?;
     let theirs = folder.join("dlm.tsv");
     let theirs = theirs
         .exists()
         .then(|| Samples::read(&theirs))
         .transpose()?;
-    let results = results(cases, theirs.as_ref(), &ours);
+    Ok(results(cases, theirs.as_ref(), &ours))
+}
 
+fn report(cases: &Cases, folder: &Path) -> Result<ExitCode> {
+    let results = measured(cases, folder)?;
     let table = table::table(&results);
     print!("{table}");
     fs::write(folder.join("bench.md"), table)?;
@@ -143,10 +145,18 @@ fn report(cases: &Cases, folder: &Path) -> Result<ExitCode> {
         folder.join("bench.json"),
         serde_json::to_string_pretty(&results)?,
     )?;
-    for result in results.iter().filter(|result| result.dlm_device.len() > 1) {
-        plot::plot(result, &folder.join(format!("{}.svg", result.key)))?;
-    }
+    plot_all(&results, folder)?;
     Ok(conclude(&results))
+}
+
+/// A picture for each row that scales; returns those rows.
+fn plot_all<'a>(results: &'a [RowResult], folder: &Path) -> Result<Vec<&'a RowResult>> {
+    let scaling = results.iter().filter(|result| result.dlm_device.len() > 1);
+    let scaling: Vec<_> = scaling.collect();
+    for result in &scaling {
+        plot::plot(result, &folder.join(result.picture()))?;
+    }
+    Ok(scaling)
 }
 
 /// Says which targets are missed.

@@ -2,7 +2,7 @@
 
 //! A picture of a row that scales: both modules, by size.
 
-use crate::{results::RowResult, samples::Series};
+use crate::{results::RowResult, samples::Series, table::grouped};
 use anyhow::Result;
 use plotters::prelude::*;
 use std::path::Path;
@@ -32,6 +32,7 @@ pub(crate) fn plot(result: &RowResult, path: &Path) -> Result<()> {
     let mut chart = ChartBuilder::on(&area)
         .caption(&result.title, ("sans-serif", 18))
         .margin(12)
+        .margin_right(32)
         .x_label_area_size(40)
         .y_label_area_size(70)
         .build_cartesian_2d(
@@ -42,8 +43,8 @@ pub(crate) fn plot(result: &RowResult, path: &Path) -> Result<()> {
         .configure_mesh()
         .x_desc("n")
         .y_desc(&result.unit)
-        .x_label_formatter(&|n| format!("{n:.0}"))
-        .y_label_formatter(&|value| format!("{value:.0}"))
+        .x_label_formatter(&|n| grouped(*n))
+        .y_label_formatter(&|value| grouped(*value))
         .light_line_style(WHITE)
         .draw()?;
     for (name, series, colour) in lines.iter().filter(|(_, series, _)| !series.is_empty()) {

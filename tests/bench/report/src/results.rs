@@ -56,11 +56,17 @@ fn result(case: &Case, row: &Row, dlm: Option<&Samples>, ours: &Samples) -> RowR
         targets: Vec::new(),
         key,
     };
+    result.scales |= result.dlm_device.len() > 1;
     result.targets = row.targets.iter().map(|t| result.judge(t)).collect();
     result
 }
 
 impl RowResult {
+    /// The name of its picture.
+    pub(crate) fn picture(&self) -> String {
+        format!("{}.svg", self.key)
+    }
+
     pub(crate) fn ratio(&self, n: u32) -> Option<f64> {
         self.compared(Some(Measure::Dlm), n)
     }
