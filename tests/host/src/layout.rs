@@ -10,14 +10,14 @@ use crate::{
 
 /// Bytes of a slot, and how many of them are in a chunk of how many bytes.
 const LOCK: (usize, usize, usize) = (60, 34, 2048);
-const RESOURCE: (usize, usize, usize) = (96, 42, 4096);
+const RESOURCE: (usize, usize, usize) = (88, 46, 4096);
 const RECORD: (usize, usize, usize) = (96, 42, 4096);
 
 /// What a slab keeps of a chunk, whatever is in it.
 const HEADER: usize = 64;
 
 /// What a resource has beside while, or since, somebody is refused there.
-const CONTENTION: usize = 324;
+const CONTENTION: usize = 296;
 
 /// The bucket by which a resource is found: there is one for each.
 const BUCKET: usize = 4;
