@@ -106,10 +106,6 @@ impl<T: Named> Directory<T> {
         }
     }
 
-    pub(crate) fn get_mut(&mut self, index: u32) -> Option<&mut T> {
-        self.entries.get_mut(index)
-    }
-
     /// Drops an entry, if there is one.
     #[inline(always)]
     pub(crate) fn erase(&mut self, index: u32) {

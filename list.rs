@@ -49,15 +49,6 @@ impl<L> List<L> {
         }
     }
 
-    /// A list of one entry, which has the links [`Links::NEW`].
-    pub(crate) const fn of(index: u32) -> Self {
-        List {
-            head: index,
-            tail: index,
-            _through: PhantomData,
-        }
-    }
-
     pub(crate) fn is_empty(&self) -> bool {
         self.head == NONE
     }
@@ -82,14 +73,7 @@ impl<L> List<L> {
     where
         L: Through<T>,
     {
-        let next = self.head;
-        *L::links_mut(&mut slab[index]) = Links { prev: NONE, next };
-        if next == NONE {
-            self.tail = index;
-        } else {
-            L::links_mut(&mut slab[next]).prev = index;
-        }
-        self.head = index;
+        *L::links_mut(&mut slab[index]) = self.expect_front(slab, index);
     }
 
     pub(crate) fn push_back<T>(&mut self, slab: &mut Slab<T>, index: u32)
@@ -97,6 +81,22 @@ impl<L> List<L> {
         L: Through<T>,
     {
         *L::links_mut(&mut slab[index]) = self.expect_back(slab, index);
+    }
+
+    /// Makes room at the beginning for an entry that is about to be made, with these links.
+    #[inline(always)]
+    pub(crate) fn expect_front<T>(&mut self, slab: &mut Slab<T>, index: u32) -> Links
+    where
+        L: Through<T>,
+    {
+        let next = self.head;
+        if next == NONE {
+            self.tail = index;
+        } else {
+            L::links_mut(&mut slab[next]).prev = index;
+        }
+        self.head = index;
+        Links { prev: NONE, next }
     }
 
     /// Makes room at the end for an entry that is about to be made, with these links.

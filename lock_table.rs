@@ -258,13 +258,6 @@ fn check_unlock(flags: Flags) -> Result {
     Ok(())
 }
 
-/// A new lock that has been granted.
-struct Admitted {
-    lock: u32,
-    id: LockId,
-    outcome: Outcome,
-}
-
 /// Somebody who has locks in this table.
 struct Client<O> {
     owner: O,
@@ -447,11 +440,10 @@ impl<O: Owner> LockTable<O> {
     ) -> Result<(LockId, Outcome)> {
         let mut resource = Resource::new(name, hash)?;
         let vacancy = self.resources.vacancy()?;
-        let (mode, state) = (ask.mode, State::Granted);
-        let admitted = self.admit(vacancy.index, client, ask, change, mode, false, state)?;
-        resource.begin(admitted.lock, mode);
+        let place = (vacancy.index, Some(&mut resource));
+        let admitted = self.admit(place, client, ask, change, ask.mode, false)?;
         self.resources.fill(vacancy, resource);
-        Ok((admitted.id, admitted.outcome))
+        Ok(admitted)
     }
 
     /// The same on the idle one.
@@ -462,11 +454,9 @@ impl<O: Owner> LockTable<O> {
         ask: &Ask,
         change: &O::Change,
     ) -> Result<(LockId, Outcome)> {
-        let (resource, mode, state) = (self.idle, ask.mode, State::Granted);
-        let admitted = self.admit(resource, client, ask, change, mode, false, state)?;
-        self.resources[resource].begin(admitted.lock, mode);
+        let admitted = self.admit((self.idle, None), client, ask, change, ask.mode, false)?;
         self.idle = NONE;
-        Ok((admitted.id, admitted.outcome))
+        Ok(admitted)
     }
 
     fn request_on(
@@ -478,10 +468,7 @@ impl<O: Owner> LockTable<O> {
     ) -> Result<(LockId, Outcome)> {
         let verdict = self.decide(resource, Candidate::new(None, ask), Turn::New, false);
         if let Verdict::Grant { mode, alternative } = verdict {
-            let state = State::Loose;
-            let admitted = self.admit(resource, client, ask, change, mode, alternative, state)?;
-            self.enqueue(admitted.lock, State::Granted);
-            return Ok((admitted.id, admitted.outcome));
+            return self.admit((resource, None), client, ask, change, mode, alternative);
         }
         self.prepare_refusal(resource, ask.flags)?;
         if ask.returns_refusal() {
@@ -512,30 +499,30 @@ impl<O: Owner> LockTable<O> {
         Ok((berth.id, Outcome::Told))
     }
 
-    /// A new lock that is granted at once, in this state; it is for the caller to see that it is on
-    /// its resource's queue. The resource may be one that is still to be made.
-    #[expect(clippy::too_many_arguments)]
+    /// A new lock that is granted at once, on a resource, which comes along if it is not in its
+    /// place yet.
     #[inline(always)]
     fn admit(
         &mut self,
-        resource: u32,
+        (place, fresh): (u32, Option<&mut Resource>),
         client: u32,
         ask: &Ask,
         change: &O::Change,
         mode: Mode,
         alternative: bool,
-        state: State,
-    ) -> Result<Admitted> {
+    ) -> Result<(LockId, Outcome)> {
         let berth = self.berth(ask)?;
+        let resource = match fresh {
+            Some(resource) => resource,
+            None => &mut self.resources[place],
+        };
         let mut status = StatusFlags::default();
         if alternative {
             status.set(StatusFlags::ALTMODE);
         }
         if berth.value != NONE {
-            if let Some(resource) = self.resources.get_mut(resource) {
-                let exchange = Exchange::new(berth.value, ask.flags, None, mode);
-                status.set(exchange.carry_out(resource, &mut self.values));
-            }
+            let exchange = Exchange::new(berth.value, ask.flags, None, mode);
+            status.set(exchange.carry_out(resource, &mut self.values));
         }
         let silent =
             ask.reply == Reply::Return && berth.value == NONE && status == StatusFlags::default();
@@ -550,20 +537,18 @@ impl<O: Owner> LockTable<O> {
         let owning = &mut self.clients[client];
         let answered = owning.owner.answer(change, completion);
         let ticket = answered.inspect_err(|_| self.values.erase(berth.value))?;
-        let lock = Lock {
-            state,
+        let mut lock = Lock {
+            state: State::Granted,
             since: self.now,
             granted: Some(mode),
             completed: Some(mode),
             last: Last::Completion,
             status,
-            ..Lock::new(&berth, resource, client, ticket, ask)
+            ..Lock::new(&berth, place, client, ticket, ask)
         };
-        Ok(Admitted {
-            lock: owning.take_on(&mut self.locks, &berth, lock),
-            id: berth.id,
-            outcome: Outcome::new(silent),
-        })
+        resource.admit(&mut self.locks, berth.vacancy.index, &mut lock);
+        owning.take_on(&mut self.locks, &berth, lock);
+        Ok((berth.id, Outcome::new(silent)))
     }
 
     /// Whether there is such a lock: `ENOENT` if not.

@@ -11,6 +11,7 @@
 #include <sys/epoll.h>
 #include <sys/syscall.h>
 #include "dlm_test.h"
+#include "extended.h"
 
 #define PERSISTENT	DLM_LKF_PERSISTENT
 #define CONVDEADLK	DLM_LKF_CONVDEADLK
@@ -472,6 +473,59 @@ TEST_F(allocations, read)
 
 		ASSERT_STREQ("granted \"\"", describe(&record, n, id));
 		UNLOCK(self->fd, id);
+	}
+	ASSERT_GT(failures, 0);
+}
+
+/* A granted lock that the write itself returned, and what it returns. */
+TEST_F(allocations, returned)
+{
+	EACH_FAILURE {
+		int id = FAILING(submit(self->fd, returning(lock_request(EX, 0, "r"))),
+				 STILL_FREE("r"));
+
+		ASSERT_GT(id, 0);
+		ASSERT_EQ(0, submit(self->fd, returning(unlock_request(id, 0))));
+		SILENCE;
+	}
+	ASSERT_GT(failures, 0);
+}
+
+static int write_series(int fd, const struct series *series)
+{
+	int result = write(fd, series->bytes, series->size);
+
+	return result < 0 ? -errno : result;
+}
+
+/* A series goes as far as memory allows, and the rest can follow. */
+TEST_F(allocations, series)
+{
+	enum { COUNT = 12 };
+	static struct series series;
+	struct request requests[COUNT];
+
+	for (int i = 0; i < COUNT; i++) {
+		char name[2] = { 'a' + i };
+
+		requests[i] = lock_request(EX, 0, name);
+		add(&series, requests[i]);
+	}
+	EACH_FAILURE {
+		int count = FAILING(write_series(self->fd, &series), STILL_FREE("a"));
+
+		ASSERT_GT(count, 0);
+		for (; count < COUNT; count++)
+			ASSERT_GT(submit(self->fd, extended(requests[count])), 0);
+		for (int i = 0; i < COUNT; i++) {
+			struct record record;
+			int length = read_record(self->fd, &record);
+			int id = record.result.lksb.sb_lkid;
+
+			ASSERT_STREQ("granted", describe(&record, length, id));
+			ASSERT_EQ(0, submit(self->fd, returning(unlock_request(id, 0))));
+		}
+		SILENCE;
 	}
 	ASSERT_GT(failures, 0);
 }

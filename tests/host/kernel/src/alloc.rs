@@ -100,6 +100,15 @@ impl<T> KVec<T> {
         Ok(vec)
     }
 
+    /// Gives the value back if there is no room for it.
+    pub fn push_within_capacity(&mut self, value: T) -> Result<(), T> {
+        if self.0.len() == self.0.capacity() {
+            return Err(value);
+        }
+        self.0.push(value);
+        Ok(())
+    }
+
     pub fn push(&mut self, value: T, _flags: Flags) -> Result<(), AllocError> {
         if self.0.len() == self.0.capacity() {
             allocate()?;
