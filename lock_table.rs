@@ -21,6 +21,9 @@
 //! queue. What only matters once somebody has been refused - the two queues of those who wait, and
 //! who was already told of whom - is in a `Contention` of its own, made with the first refusal.
 //!
+//! What every request comes by has one caller or two and is always inlined, here and in the rooms
+//! around: the call would cost as much as what is done.
+//!
 //! The rules are those of fs/dlm on a single node, to the order of the records. Here are the
 //! requests; `granting`, `blocking` and `values` have the rules, `resource` what they work on, and
 //! `survey` is for those who look on.

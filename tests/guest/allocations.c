@@ -491,11 +491,14 @@ TEST_F(allocations, returned)
 	ASSERT_GT(failures, 0);
 }
 
+/* Of what cannot be copied it cannot be seen that it is a series, so it has a wrong size. */
 static int write_series(int fd, const struct series *series)
 {
 	int result = write(fd, series->bytes, series->size);
 
-	return result < 0 ? -errno : result;
+	if (result < 0)
+		return errno == EINVAL ? -EFAULT : -errno;
+	return result;
 }
 
 /* A series goes as far as memory allows, and the rest can follow. */
