@@ -133,10 +133,18 @@ impl ModeSet {
 
     /// The strongest mode of the set.
     pub(crate) fn highest(self) -> Option<Mode> {
-        Mode::ALL
-            .into_iter()
-            .rev()
-            .find(|mode| self.contains(*mode))
+        let zeros = self.0.leading_zeros() as u8;
+        Mode::new((u8::BITS as u8 - 1).wrapping_sub(zeros))
+    }
+
+    /// The modes of the set, weakest first.
+    pub(crate) fn modes(self) -> impl Iterator<Item = Mode> {
+        let mut left = self.0;
+        core::iter::from_fn(move || {
+            let next = Mode::new(left.trailing_zeros() as u8)?;
+            left &= left - 1;
+            Some(next)
+        })
     }
 }
 
@@ -359,10 +367,12 @@ mod tests {
     fn sets_and_counts_agree() {
         let mut counts = ModeCounts::default();
         assert_eq!(counts.present(), ModeSet::default());
+        assert_eq!(counts.present().highest(), None);
         counts.add(Mode::Cw);
         counts.add(Mode::Ex);
         counts.add(Mode::Ex);
         assert_eq!(counts.present().highest(), Some(Mode::Ex));
+        assert!(counts.present().modes().eq([Mode::Cw, Mode::Ex]));
         counts.sub(Mode::Ex);
         counts.sub(Mode::Ex);
         assert_eq!(counts.present().highest(), Some(Mode::Cw));

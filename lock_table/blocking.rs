@@ -144,12 +144,13 @@ impl<O: Owner> LockTable<O> {
 
     /// Tells the holders that they are in the way.
     pub(super) fn block(&mut self, resource: u32, blocked: Blocked) {
-        let Some(contention) = &self.resources[resource].contention else {
+        let entry = &self.resources[resource];
+        let Some(contention) = &entry.contention else {
             return;
         };
         let mut demands = [None; Mode::COUNT];
         let mut audience = 0;
-        for held in Mode::ALL {
+        for held in entry.held.present().modes() {
             if let Some(demand) = blocked.demand(held) {
                 let number = contention.audience(held, demand);
                 demands[held as usize] = (number > 0).then_some(demand);
