@@ -86,12 +86,13 @@ pub(crate) struct Taken {
     pub(crate) extended: bool,
 }
 
-/// So many records are read at once, at most.
+/// So many records are read at once, at most, and so many bytes.
 const BATCH: usize = 16;
+const BATCH_BYTES: usize = 1024;
 
 /// Records that are being read together.
 pub(crate) struct Batch {
-    buffer: RecordBuffer<{ BATCH * 64 }>,
+    buffer: RecordBuffer<BATCH_BYTES>,
     entries: [(Entry, usize); BATCH],
     count: usize,
 }
@@ -115,7 +116,7 @@ impl Batch {
     }
 
     /// Where the next record goes, unless the batch is full.
-    fn next_slot(&mut self) -> Option<(&mut (Entry, usize), &mut RecordBuffer<{ BATCH * 64 }>)> {
+    fn next_slot(&mut self) -> Option<(&mut (Entry, usize), &mut RecordBuffer<BATCH_BYTES>)> {
         Some((self.entries.get_mut(self.count)?, &mut self.buffer))
     }
 
