@@ -36,11 +36,13 @@ use crate::{
         is_exported,
         is_nonblocking,
         prefix,
-        promise_nowait,
+        promise_stream,
+        Destination,
         Device,
         Folder,
         ListingFile,
-        Registration, //
+        Registration,
+        Source, //
     },
     listing::{
         Kind,
@@ -170,13 +172,13 @@ const REQUEST_BUFFER: RequestBuffer = [MaybeUninit::uninit(); wire::REQUEST_MAX]
 /// Reads what was given to `write()`. `EINVAL` for its size, `EFAULT`.
 #[inline(always)]
 fn read_request<'a>(
-    source: &'a mut IovIterSource<'_>,
+    source: &'a mut impl Source,
     buffer: &'a mut RequestBuffer,
 ) -> Result<&'a [u8]> {
     let length = source.len();
     wire::check_request_size(length)?;
     let bytes = buffer.get_mut(..length).ok_or(EINVAL)?;
-    let bytes = source.copy_from_iter_raw(bytes);
+    let bytes = source.copy(bytes);
     if bytes.len() != length {
         return Err(EFAULT);
     }
@@ -185,22 +187,17 @@ fn read_request<'a>(
 
 /// Reads the requests of a series. Whatever is as long, but cannot be seen to be a series, is
 /// refused for its size, as it was before there were any.
-fn read_series(source: &mut IovIterSource<'_>) -> Result<KVVec<u8>> {
-    let length = source.len();
-    if length > wire::SERIES_MAX {
+fn read_series(source: &mut impl Source) -> Result<KVVec<u8>> {
+    if source.len() > wire::SERIES_MAX {
         return Err(EINVAL);
     }
-    let mut bytes = KVVec::new();
-    source.copy_from_iter_vec(&mut bytes, GFP_KERNEL_ACCOUNT)?;
+    let bytes = source.copy_all()?;
     wire::check_series(&bytes)?;
-    if bytes.len() != length {
-        return Err(EFAULT);
-    }
     Ok(bytes)
 }
 
 /// Reads what else fits into so much room, and returns how much that was.
-fn read_more(queue: &Queue, destination: &mut IovIterDest<'_>, room: usize) -> usize {
+fn read_more(queue: &Queue, destination: &mut impl Destination, room: usize) -> usize {
     let mut batch = Batch::new();
     let mut total = 0;
     loop {
@@ -209,7 +206,7 @@ fn read_more(queue: &Queue, destination: &mut IovIterDest<'_>, room: usize) -> u
         if length == 0 {
             return total;
         }
-        let copied = destination.copy_to_iter(batch.bytes());
+        let copied = destination.copy(batch.bytes());
         if copied != length {
             return total + queue.untold_behind(&mut batch, copied);
         }
@@ -218,13 +215,13 @@ fn read_more(queue: &Queue, destination: &mut IovIterDest<'_>, room: usize) -> u
 }
 
 /// Answers a read of exactly as many bytes as a version takes.
-fn write_version(destination: &mut IovIterDest<'_>) -> Result<usize> {
+fn write_version(destination: &mut impl Destination) -> Result<usize> {
     write_all(destination, &wire::version())
 }
 
 #[inline(always)]
-fn write_all(destination: &mut IovIterDest<'_>, bytes: &[u8]) -> Result<usize> {
-    if destination.copy_to_iter(bytes) != bytes.len() {
+fn write_all(destination: &mut impl Destination, bytes: &[u8]) -> Result<usize> {
+    if destination.copy(bytes) != bytes.len() {
         return Err(EFAULT);
     }
     Ok(bytes.len())
@@ -244,19 +241,12 @@ impl MiscDevice for ControlDevice {
         Ok(KBox::new(ControlDevice { registry }, GFP_KERNEL_ACCOUNT)?)
     }
 
-    #[inline(always)]
-    fn read_iter(_kiocb: Kiocb<'_, Self::Ptr>, iov: &mut IovIterDest<'_>) -> Result<usize> {
-        if iov.len() != wire::VERSION_LEN {
-            return Err(EINVAL);
-        }
-        write_version(iov)
+    fn read_iter(kiocb: Kiocb<'_, Self::Ptr>, iov: &mut IovIterDest<'_>) -> Result<usize> {
+        Self::read(kiocb.file(), iov, false)
     }
 
-    #[inline(always)]
     fn write_iter(kiocb: Kiocb<'_, Self::Ptr>, iov: &mut IovIterSource<'_>) -> Result<usize> {
-        let mut buffer = REQUEST_BUFFER;
-        let bytes = read_request(iov, &mut buffer)?;
-        kiocb.file().carry_out(Request::parse(bytes, drop)?)
+        Self::write(kiocb.file(), iov)
     }
 }
 
@@ -264,6 +254,19 @@ impl Device for ControlDevice {
     type Data = Arc<Registry>;
 
     const POLLS: bool = false;
+
+    fn read(_device: &Self, destination: &mut impl Destination, _wait: bool) -> Result<usize> {
+        if destination.len() != wire::VERSION_LEN {
+            return Err(EINVAL);
+        }
+        write_version(destination)
+    }
+
+    fn write(device: &Self, source: &mut impl Source) -> Result<usize> {
+        let mut buffer = REQUEST_BUFFER;
+        let bytes = read_request(source, &mut buffer)?;
+        device.carry_out(Request::parse(bytes, drop)?)
+    }
 }
 
 impl ControlDevice {
@@ -369,47 +372,18 @@ impl MiscDevice for LockspaceDevice {
     type Ptr = KBox<Self>;
 
     fn open(file: &File, misc: &MiscDeviceRegistration<Self>) -> Result<KBox<Self>> {
-        promise_nowait(file);
+        promise_stream(file);
         let file = data(misc).open()?;
         Ok(KBox::new(LockspaceDevice { file }, GFP_KERNEL_ACCOUNT)?)
     }
 
-    #[inline(always)]
     fn read_iter(kiocb: Kiocb<'_, Self::Ptr>, iov: &mut IovIterDest<'_>) -> Result<usize> {
-        let room = iov.len();
-        if room == wire::VERSION_LEN {
-            return write_version(iov);
-        }
-        if room < wire::record_min(Width::Bits32) {
-            return Err(EINVAL);
-        }
-        let queue = kiocb.file().file.queue();
-        let mut buffer = RecordBuffer::new();
         let wait = !is_nonblocking(&kiocb);
-        let taken = queue.take(&mut buffer, room, wait)?;
-        match write_all(iov, buffer.bytes()) {
-            Ok(length) => {
-                queue.told(taken.entry);
-                if taken.extended {
-                    return Ok(length + read_more(queue, iov, room - length));
-                }
-                Ok(length)
-            }
-            Err(error) => {
-                queue.untold(taken.entry);
-                Err(error)
-            }
-        }
+        Self::read(kiocb.file(), iov, wait)
     }
 
-    #[inline(always)]
     fn write_iter(kiocb: Kiocb<'_, Self::Ptr>, iov: &mut IovIterSource<'_>) -> Result<usize> {
-        let device = kiocb.file();
-        if iov.len() > wire::REQUEST_MAX {
-            return device.carry_out_series(&read_series(iov)?);
-        }
-        let mut buffer = REQUEST_BUFFER;
-        device.carry_out(read_request(iov, &mut buffer)?, false)
+        Self::write(kiocb.file(), iov)
     }
 
     fn show_fdinfo(device: &Self, out: &SeqFile, _file: &File) {
@@ -424,6 +398,42 @@ impl Device for LockspaceDevice {
 
     fn poll(device: &Self, file: &File, table: PollTable<'_>) -> u32 {
         device.file.queue().poll(file, table)
+    }
+
+    #[inline(always)]
+    fn read(device: &Self, destination: &mut impl Destination, wait: bool) -> Result<usize> {
+        let room = destination.len();
+        if room == wire::VERSION_LEN {
+            return write_version(destination);
+        }
+        if room < wire::record_min(Width::Bits32) {
+            return Err(EINVAL);
+        }
+        let queue = device.file.queue();
+        let mut buffer = RecordBuffer::new();
+        let taken = queue.take(&mut buffer, room, wait)?;
+        match write_all(destination, buffer.bytes()) {
+            Ok(length) => {
+                queue.told(taken.entry);
+                if taken.extended {
+                    return Ok(length + read_more(queue, destination, room - length));
+                }
+                Ok(length)
+            }
+            Err(error) => {
+                queue.untold(taken.entry);
+                Err(error)
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn write(device: &Self, source: &mut impl Source) -> Result<usize> {
+        if source.len() > wire::REQUEST_MAX {
+            return device.carry_out_series(&read_series(source)?);
+        }
+        let mut buffer = REQUEST_BUFFER;
+        device.carry_out(read_request(source, &mut buffer)?, false)
     }
 }
 

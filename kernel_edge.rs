@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! The kernel's edge: what the `kernel` crate does not offer yet, each raw call behind one safe
-//! function. All `unsafe` of the module is here and in the two rooms below: `listing` has files in
-//! debugfs, `parameter` the module's parameter.
+//! function. All `unsafe` of the module is here and in the three rooms below: `listing` has files
+//! in debugfs, `memory` that of programs, `parameter` the module's parameter.
 //!
 //! The largest part is a misc device that is named at run time, carries data, and can be polled:
 //! [`Device`] is what `kernel::miscdevice::MiscDevice` lacks, [`Registration`] what
-//! `MiscDeviceRegistration` lacks. The file operations are upstream's with two more filled in.
+//! `MiscDeviceRegistration` lacks. The file operations are upstream's with more filled in.
 
 mod listing;
+mod memory;
 mod parameter;
 
 pub(crate) use self::{
@@ -18,9 +19,14 @@ pub(crate) use self::{
         Listing,
         ListingFile, //
     },
+    memory::{
+        Destination,
+        Source, //
+    },
     parameter::prefix, //
 };
 
+use self::memory::Piece;
 use core::marker::PhantomData;
 use kernel::{
     bindings,
@@ -42,6 +48,7 @@ use kernel::{
         ForeignOwnable,
         Opaque, //
     },
+    uaccess::UserPtr,
 };
 
 /// A misc device with data of its own that may be polled. It is to be registered by
@@ -54,14 +61,30 @@ pub(crate) trait Device: MiscDevice {
     const POLLS: bool;
 
     /// The poll flags of an open file, after registering to be woken.
-    fn poll(
-        _private: <Self::Ptr as ForeignOwnable>::Borrowed<'_>,
-        _file: &File,
-        _table: PollTable<'_>,
-    ) -> u32 {
+    fn poll(_private: Private<'_, Self>, _file: &File, _table: PollTable<'_>) -> u32 {
         0
     }
+
+    /// What `read()` does; returns how many bytes it has copied. `wait`: whether it may wait for
+    /// something to read. Only called if there is a [`MiscDevice::read_iter`], which is to do the
+    /// same.
+    fn read(
+        _private: Private<'_, Self>,
+        _destination: &mut impl Destination,
+        _wait: bool,
+    ) -> Result<usize> {
+        Err(EINVAL)
+    }
+
+    /// What `write()` does; returns what that returns. Only called if there is a
+    /// [`MiscDevice::write_iter`], which is to do the same.
+    fn write(_private: Private<'_, Self>, _source: &mut impl Source) -> Result<usize> {
+        Err(EINVAL)
+    }
 }
+
+/// What a device keeps for an open file, as its methods see it.
+pub(crate) type Private<'a, T> = <<T as MiscDevice>::Ptr as ForeignOwnable>::Borrowed<'a>;
 
 /// A registered misc device; dropping it takes the device away.
 ///
@@ -139,23 +162,69 @@ impl<T: Device> Operations<T> {
     const BASE: bindings::miscdevice = MiscDeviceOptions { name: c"" }.into_raw::<T>();
 
     const TABLE: &'static bindings::file_operations = &bindings::file_operations {
+        read: if T::HAS_READ_ITER { Some(Self::read) } else { None },
+        write: if T::HAS_WRITE_ITER { Some(Self::write) } else { None },
         poll: if T::POLLS { Some(Self::poll) } else { None },
         llseek: Some(bindings::noop_llseek),
         // SAFETY: `into_raw` points `fops` at a static table.
         ..unsafe { *Self::BASE.fops }
     };
 
+    /// What `open` has left for the other operations.
+    ///
     /// # Safety
     ///
-    /// Called by the kernel, with a file that [`MiscDevice::open`] of `T` has set up and a valid
-    /// poll table.
+    /// The file is one that [`MiscDevice::open`] of `T` has set up and that is not being released,
+    /// for as long as `'a`.
+    #[inline(always)]
+    unsafe fn private<'a>(file: *mut bindings::file) -> Private<'a, T> {
+        // SAFETY: `open` left the result of `T::Ptr::into_foreign` in `private_data`, which is
+        // taken back only by `release`.
+        unsafe { <T::Ptr as ForeignOwnable>::borrow((*file).private_data) }
+    }
+
+    /// # Safety
+    ///
+    /// Called by the kernel, with a file that [`MiscDevice::open`] of `T` has set up.
+    unsafe extern "C" fn read(
+        file: *mut bindings::file,
+        start: *mut kernel::ffi::c_char,
+        length: usize,
+        _position: *mut bindings::loff_t,
+    ) -> isize {
+        // SAFETY: The kernel holds the file during the call.
+        let private = unsafe { Self::private(file) };
+        // SAFETY: As above; the flags may change at any time, but are a word.
+        let flags = unsafe { (&raw const (*file).f_flags).read_volatile() };
+        let wait = flags & bindings::O_NONBLOCK == 0;
+        let mut destination = Piece::new(UserPtr::from_ptr(start.cast()), length);
+        result(T::read(private, &mut destination, wait))
+    }
+
+    /// # Safety
+    ///
+    /// As for [`Self::read`].
+    unsafe extern "C" fn write(
+        file: *mut bindings::file,
+        start: *const kernel::ffi::c_char,
+        length: usize,
+        _position: *mut bindings::loff_t,
+    ) -> isize {
+        // SAFETY: The kernel holds the file during the call.
+        let private = unsafe { Self::private(file) };
+        let mut source = Piece::new(UserPtr::from_ptr(start.cast_mut().cast()), length);
+        result(T::write(private, &mut source))
+    }
+
+    /// # Safety
+    ///
+    /// As for [`Self::read`], and with a valid poll table.
     unsafe extern "C" fn poll(
         file: *mut bindings::file,
         table: *mut bindings::poll_table,
     ) -> bindings::__poll_t {
-        // SAFETY: `open` left the result of `T::Ptr::into_foreign` in `private_data`, which is
-        // taken back only by `release`, after the last call.
-        let private = unsafe { <T::Ptr as ForeignOwnable>::borrow((*file).private_data) };
+        // SAFETY: The kernel holds the file during the call.
+        let private = unsafe { Self::private(file) };
         // SAFETY: The kernel gives a valid file, and holds it during the call; polling does not
         // use the file's position.
         let file = unsafe { File::from_raw_file(file) };
@@ -165,15 +234,26 @@ impl<T: Device> Operations<T> {
     }
 }
 
-/// `FMODE_NOWAIT` and `IOCB_NOWAIT` of `linux/fs.h`, whose casts bindgen does not follow.
+/// What the kernel makes of what an operation returns: a number, or a negative error.
+#[inline(always)]
+fn result(outcome: Result<usize>) -> isize {
+    match outcome {
+        Ok(number) => number as isize,
+        Err(error) => error.to_errno() as isize,
+    }
+}
+
+/// `FMODE_STREAM`, `FMODE_NOWAIT` and `IOCB_NOWAIT` of `linux/fs.h`, whose casts bindgen does not
+/// follow.
+const FMODE_STREAM: bindings::fmode_t = 1 << 21;
 const FMODE_NOWAIT: bindings::fmode_t = 1 << 27;
 const IOCB_NOWAIT: kernel::ffi::c_int = 1 << 3;
 
-/// To be called by `open`: the file's calls heed [`is_nonblocking`], so io_uring need not keep a
-/// thread for each that might wait.
-pub(crate) fn promise_nowait(file: &File) {
+/// To be called by `open`: the file has no position that anybody need follow, and its calls heed
+/// [`is_nonblocking`], so io_uring need not keep a thread for each that might wait.
+pub(crate) fn promise_stream(file: &File) {
     // SAFETY: The file is being opened, so nobody else looks at its mode yet.
-    unsafe { (*file.as_ptr()).f_mode |= FMODE_NOWAIT };
+    unsafe { (*file.as_ptr()).f_mode |= FMODE_STREAM | FMODE_NOWAIT };
 }
 
 /// Whether a call must not wait for something to be heard.
