@@ -6,11 +6,13 @@
 //! them, and wakes who waits for them.
 //!
 //! Locking: one mutex guards all of a queue. It is taken under a shard's lock, never the other way
-//! round, and it is never held while the user's memory is touched: a record that is being read is
-//! taken out, and put back if the copy fails. With several readers at once of one file, whose
-//! copies fail, records may change places by that; one reader has them in order whatever fails.
+//! round, and while it is held the user's memory is touched only if that is there at once. Else a
+//! record that is being read is taken out, and put back if the copy fails. With several readers at
+//! once of one file, whose copies fail, records may change places by that; one reader has them in
+//! order whatever fails.
 
 use crate::{
+    kernel_edge::Destination,
     lock_table::{
         Completion,
         LockId,
@@ -79,9 +81,12 @@ pub(crate) struct Queue {
     readable: PollCondVarBox,
 }
 
-/// A record that is being read; it is untold until [`Queue::told`].
+/// A record that is being read.
 pub(crate) struct Taken {
-    pub(crate) entry: Entry,
+    pub(crate) length: usize,
+    /// It has not reached the program yet: this is to be copied, and then told to [`Queue::told`]
+    /// or [`Queue::untold`].
+    pub(crate) untold: Option<(Entry, RecordBuffer<RECORD_MAX>)>,
     /// The reader takes as many as fit.
     pub(crate) extended: bool,
 }
@@ -150,27 +155,33 @@ impl Queue {
         )
     }
 
-    /// Takes the first record out and puts it into `buffer`, to be followed by [`Self::told`] or
-    /// [`Self::untold`].
+    /// Takes the first record out, and copies it to the program unless that would sleep.
     ///
     /// `EINVAL` if it is longer than `room` (it stays), `EAGAIN` if there is none and `wait` is
     /// not set, `ERESTARTSYS` for a signal, `ENODEV` if the lockspace is gone.
     #[inline(always)]
-    pub(crate) fn take(
-        &self,
-        buffer: &mut RecordBuffer<RECORD_MAX>,
-        room: usize,
-        wait: bool,
-    ) -> Result<Taken> {
+    pub(crate) fn take(&self, destination: &mut impl Destination, wait: bool) -> Result<Taken> {
+        let room = destination.len();
         let mut inner = self.inner.lock();
         loop {
             if inner.hung_up {
                 return Err(ENODEV);
             }
             let (width, extended) = (inner.manner.width(), inner.manner.is_extended());
-            let put = |record: &Record, length| buffer.set(record, width, length);
-            if let Some((entry, ())) = inner.records.take(room, width, put)? {
-                return Ok(Taken { entry, extended });
+            let put = |record: &Record, length| {
+                let buffer = RecordBuffer::of(record, width, length);
+                let copied = destination.copy_at_once(buffer.bytes());
+                (length, (!copied).then_some(buffer))
+            };
+            if let Some((entry, (length, buffer))) = inner.records.take(room, width, put)? {
+                if buffer.is_none() {
+                    inner.records.told(entry);
+                }
+                return Ok(Taken {
+                    length,
+                    untold: buffer.map(|buffer| (entry, buffer)),
+                    extended,
+                });
             }
             if !wait {
                 return Err(EAGAIN);

@@ -58,7 +58,6 @@ use crate::{
     terms::Reply,
     wire::{
         Manner,
-        RecordBuffer,
         Request,
         Width, //
     },
@@ -410,21 +409,16 @@ impl Device for LockspaceDevice {
             return Err(EINVAL);
         }
         let queue = device.file.queue();
-        let mut buffer = RecordBuffer::new();
-        let taken = queue.take(&mut buffer, room, wait)?;
-        match write_all(destination, buffer.bytes()) {
-            Ok(length) => {
-                queue.told(taken.entry);
-                if taken.extended {
-                    return Ok(length + read_more(queue, destination, room - length));
-                }
-                Ok(length)
-            }
-            Err(error) => {
-                queue.untold(taken.entry);
-                Err(error)
-            }
+        let taken = queue.take(destination, wait)?;
+        if let Some((entry, buffer)) = taken.untold {
+            write_all(destination, buffer.bytes()).inspect_err(|_| queue.untold(entry))?;
+            queue.told(entry);
         }
+        let length = taken.length;
+        if taken.extended {
+            return Ok(length + read_more(queue, destination, room - length));
+        }
+        Ok(length)
     }
 
     #[inline(always)]

@@ -162,8 +162,16 @@ impl<T: Device> Operations<T> {
     const BASE: bindings::miscdevice = MiscDeviceOptions { name: c"" }.into_raw::<T>();
 
     const TABLE: &'static bindings::file_operations = &bindings::file_operations {
-        read: if T::HAS_READ_ITER { Some(Self::read) } else { None },
-        write: if T::HAS_WRITE_ITER { Some(Self::write) } else { None },
+        read: if T::HAS_READ_ITER {
+            Some(Self::read)
+        } else {
+            None
+        },
+        write: if T::HAS_WRITE_ITER {
+            Some(Self::write)
+        } else {
+            None
+        },
         poll: if T::POLLS { Some(Self::poll) } else { None },
         llseek: Some(bindings::noop_llseek),
         // SAFETY: `into_raw` points `fops` at a static table.

@@ -6,7 +6,13 @@
 //! and io_uring give an `iov_iter`, which costs a hundred instructions more to make and to follow.
 //! A [`Source`] or a [`Destination`] is either, so whoever moves bytes is written once.
 
-use core::mem::MaybeUninit;
+use core::{
+    mem::MaybeUninit,
+    sync::atomic::{
+        compiler_fence,
+        Ordering::SeqCst, //
+    },
+};
 use kernel::{
     bindings,
     iov::{
@@ -41,6 +47,10 @@ pub(crate) trait Destination {
     /// Copies `bytes`, and returns how many; fewer if there is no more room, or if the program's
     /// memory cannot be written.
     fn copy(&mut self, bytes: &[u8]) -> usize;
+
+    /// Copies all of `bytes` if that can be done at once: without sleeping, so with locks held.
+    /// Returns whether it was; if not, it is as if it had not been tried.
+    fn copy_at_once(&mut self, bytes: &[u8]) -> bool;
 }
 
 impl Source for IovIterSource<'_> {
@@ -75,6 +85,12 @@ impl Destination for IovIterDest<'_> {
     #[inline(always)]
     fn copy(&mut self, bytes: &[u8]) -> usize {
         self.copy_to_iter(bytes)
+    }
+
+    /// It may be some other memory than a program's, so nothing is known of it.
+    #[inline(always)]
+    fn copy_at_once(&mut self, _bytes: &[u8]) -> bool {
+        false
     }
 }
 
@@ -112,7 +128,8 @@ impl Source for Piece {
         let to = out.as_mut_ptr();
         // SAFETY: `out` can be written for `length` bytes, and what is read is checked to be the
         // program's.
-        let left = unsafe { bindings::_copy_from_user(to.cast(), self.start.as_const_ptr(), length) };
+        let left =
+            unsafe { bindings::_copy_from_user(to.cast(), self.start.as_const_ptr(), length) };
         let copied = length - left as usize;
         self.advance(copied);
         // SAFETY: `_copy_from_user` has written all `length` bytes, zeros for those that could not
@@ -145,4 +162,42 @@ impl Destination for Piece {
         self.advance(copied);
         copied
     }
+
+    #[inline(always)]
+    fn copy_at_once(&mut self, bytes: &[u8]) -> bool {
+        if bytes.len() > self.length {
+            return false;
+        }
+        let to = self.start.as_mut_ptr();
+        let left = without_faults(|| {
+            // SAFETY: `bytes` can be read, and what is written is checked to be the program's.
+            unsafe { bindings::_copy_to_user(to, bytes.as_ptr().cast(), bytes.len()) }
+        });
+        let copied = left == 0;
+        if copied {
+            self.advance(bytes.len());
+        }
+        copied
+    }
+}
+
+/// Lets `access` touch a program's memory, but not fetch a page of it that is not there: that fails
+/// instead. It is what C's `pagefault_disable` and `pagefault_enable`, which are inline functions,
+/// do to the current thread; `copy_to_user_nofault` checks so much that it costs four times as
+/// much.
+#[inline(always)]
+fn without_faults<R>(access: impl FnOnce() -> R) -> R {
+    let count = |change: fn(i32) -> i32| {
+        let current = kernel::current!().as_ptr();
+        // SAFETY: Only the current thread ever touches this of its own task.
+        let depth = unsafe { &raw mut (*current).pagefault_disabled };
+        // SAFETY: As above. Volatile, so that it stays on its side of `access`.
+        unsafe { depth.write_volatile(change(depth.read_volatile())) };
+        compiler_fence(SeqCst);
+    };
+    count(|depth| depth.wrapping_add(1));
+    let result = access();
+    compiler_fence(SeqCst);
+    count(|depth| depth.wrapping_sub(1));
+    result
 }
