@@ -9,7 +9,6 @@
 
 use crate::slab::{
     Slab,
-    Vacancy,
     NONE, //
 };
 use kernel::prelude::*;
@@ -78,22 +77,19 @@ impl<T: Named> Directory<T> {
         None
     }
 
-    /// Room for an entry whose name must not be there yet. `ENOMEM`: nothing has changed.
+    /// Adds an entry, whose name must not be there yet, and returns its index. `ENOMEM`: it has not
+    /// been added.
     #[inline(always)]
-    pub(crate) fn vacancy(&mut self) -> Result<Vacancy> {
+    pub(crate) fn insert(&mut self, mut entry: T) -> Result<u32> {
         if self.entries.len() >= self.buckets {
             self.split()?;
         }
-        self.entries.vacancy(NONE)
-    }
-
-    /// Adds an entry, as the next that is done.
-    #[inline(always)]
-    pub(crate) fn fill(&mut self, vacancy: Vacancy, mut entry: T) {
+        let vacancy = self.entries.vacancy(NONE)?;
         let Place { hash, next } = entry.place_mut();
         let bucket = self.bucket_of(*hash);
         *next = core::mem::replace(self.bucket_mut(bucket), vacancy.index);
         self.entries.fill(vacancy, entry);
+        Ok(vacancy.index)
     }
 
     /// Gives back memory that is there for entries to come.
@@ -277,12 +273,6 @@ mod tests {
         }
     }
 
-    fn insert(directory: &mut Directory<Entry>, entry: Entry) -> u32 {
-        let vacancy = directory.vacancy().unwrap();
-        directory.fill(vacancy, entry);
-        vacancy.index
-    }
-
     #[inline(always)]
     fn find(directory: &Directory<Entry>, n: u32) -> Option<u32> {
         directory.find(hash(n), n.to_string().as_bytes())
@@ -294,7 +284,7 @@ mod tests {
         let mut indices = Vec::new();
         for n in 0..2000 {
             assert_eq!(find(&directory, n), None);
-            indices.push(insert(&mut directory, entry(n)));
+            indices.push(directory.insert(entry(n)).unwrap());
             assert_eq!(find(&directory, n), Some(indices[n as usize]));
             assert_eq!(find(&directory, n / 2), Some(indices[n as usize / 2]));
         }
@@ -310,7 +300,7 @@ mod tests {
     fn buckets_follow_the_entries() {
         let mut directory = Directory::new();
         let all: Vec<u32> = (0..5000)
-            .map(|n| insert(&mut directory, entry(n)))
+            .map(|n| directory.insert(entry(n)).unwrap())
             .collect();
         assert_eq!(directory.buckets, 5000);
         for index in all {
@@ -326,8 +316,8 @@ mod tests {
             place: Place::new(7),
             name: name.to_vec(),
         };
-        let a = insert(&mut directory, twin(b"a"));
-        let b = insert(&mut directory, twin(b"b\0"));
+        let a = directory.insert(twin(b"a")).unwrap();
+        let b = directory.insert(twin(b"b\0")).unwrap();
         assert_eq!(directory.find(7, b"a"), Some(a));
         assert_eq!(directory.find(7, b"b\0"), Some(b));
         assert_eq!(directory.find(7, b"b"), None);

@@ -35,6 +35,8 @@ mod blocking;
 mod granting;
 #[path = "lock_table/id.rs"]
 mod id;
+#[path = "lock_table/idle.rs"]
+mod idle;
 #[path = "lock_table/resource.rs"]
 mod resource;
 #[path = "lock_table/survey.rs"]
@@ -54,6 +56,10 @@ use self::{
         Turn,
         Verdict, //
     },
+    idle::{
+        Idle,
+        Seat, //
+    },
     resource::{
         Berth,
         ByOwner,
@@ -61,6 +67,7 @@ use self::{
         Contention,
         Last,
         Lock,
+        Marks,
         Resource, //
     },
     survey::Stand,
@@ -294,23 +301,26 @@ impl Holdings {
     }
 }
 
-/// How many locks of a lock's client wait as it does, if it waits at all.
-fn fellow_waiters<'a, O>(clients: &'a mut Slab<Client<O>>, lock: &Lock) -> Option<&'a mut u32> {
-    let count = match lock.state {
-        State::Loose | State::Granted => return None,
-        State::Converting => |holdings: &'a mut Holdings| &mut holdings.converting,
-        State::Waiting => |holdings: &'a mut Holdings| &mut holdings.waiting,
-    };
-    Some(count(&mut clients.get_mut(lock.client)?.holdings))
+/// How many locks of a client wait in this state, if that is waiting at all.
+fn fellow_waiters<O>(clients: &mut Slab<Client<O>>, client: u32, state: State) -> Option<&mut u32> {
+    if !matches!(state, State::Converting | State::Waiting) {
+        return None;
+    }
+    let holdings = &mut clients.get_mut(client)?.holdings;
+    Some(if state == State::Converting {
+        &mut holdings.converting
+    } else {
+        &mut holdings.waiting
+    })
 }
 
-/// Counts a lock as no longer its client's, which is returned; an orphan has none.
+/// Counts a lock in this state as no longer its client's, which is returned; an orphan has none.
 #[inline(always)]
-fn disown<'a, O>(clients: &'a mut Slab<Client<O>>, lock: &Lock) -> Option<&'a mut Client<O>> {
-    if let Some(fellows) = fellow_waiters(clients, lock) {
+fn disown<O>(clients: &mut Slab<Client<O>>, client: u32, state: State) -> Option<&mut Client<O>> {
+    if let Some(fellows) = fellow_waiters(clients, client, state) {
         *fellows -= 1;
     }
-    let client = clients.get_mut(lock.client)?;
+    let client = clients.get_mut(client)?;
     client.holdings.all -= 1;
     Some(client)
 }
@@ -334,9 +344,7 @@ pub(crate) struct LockTable<O> {
     /// they have `NONE`, and as ticket their number in this order.
     orphans: List<ByOwner>,
     next_orphan: u32,
-    /// The resource that was the last to lose its last lock. It is kept until the next one does,
-    /// since locks often come and go on one name.
-    idle: u32,
+    idle: Idle,
     /// Hardly ever somebody looks on.
     surveyors: Option<KBox<Slab<Stand>>>,
     now: u32,
@@ -361,7 +369,7 @@ impl<O: Owner> LockTable<O> {
             clients: Slab::new(),
             orphans: List::new(),
             next_orphan: 0,
-            idle: NONE,
+            idle: Idle::new(),
             surveyors: None,
             now: 0,
         }
@@ -389,13 +397,13 @@ impl<O: Owner> LockTable<O> {
     }
 
     /// Ends a client that has no locks any more, and gives back memory that was there for more; the
-    /// owner is returned, to be dropped where no
-    /// lock is held.
+    /// owner is returned, to be dropped where no lock is held.
     pub(crate) fn remove_client(&mut self, client: u32) -> Option<O> {
         let client = self.clients.remove(client)?;
         if self.locks.is_empty() {
-            self.resources.erase(self.idle);
-            self.idle = NONE;
+            for resource in self.idle.drain() {
+                self.resources.erase(resource);
+            }
         }
         self.locks.trim();
         self.resources.trim();
@@ -426,9 +434,11 @@ impl<O: Owner> LockTable<O> {
     ) -> Result<(LockId, Outcome)> {
         ask.check_request()?;
         match self.resources.find(hash, name) {
-            Some(resource) if resource == self.idle => self.request_idle(client, ask, change),
-            Some(resource) => self.request_on(resource, client, ask, change),
             None => self.request_first(hash, name, client, ask, change),
+            Some(resource) if self.resources[resource].seat.is_taken() => {
+                self.admit(resource, client, ask, change, ask.mode, false)
+            }
+            Some(resource) => self.request_on(resource, client, ask, change),
         }
     }
 
@@ -441,25 +451,9 @@ impl<O: Owner> LockTable<O> {
         ask: &Ask,
         change: &O::Change,
     ) -> Result<(LockId, Outcome)> {
-        let mut resource = Resource::new(name, hash)?;
-        let vacancy = self.resources.vacancy()?;
-        let place = (vacancy.index, Some(&mut resource));
-        let admitted = self.admit(place, client, ask, change, ask.mode, false)?;
-        self.resources.fill(vacancy, resource);
-        Ok(admitted)
-    }
-
-    /// The same on the idle one.
-    #[inline(always)]
-    fn request_idle(
-        &mut self,
-        client: u32,
-        ask: &Ask,
-        change: &O::Change,
-    ) -> Result<(LockId, Outcome)> {
-        let admitted = self.admit((self.idle, None), client, ask, change, ask.mode, false)?;
-        self.idle = NONE;
-        Ok(admitted)
+        let resource = self.resources.insert(Resource::new(name, hash)?)?;
+        self.admit(resource, client, ask, change, ask.mode, false)
+            .inspect_err(|_| self.resources.erase(resource))
     }
 
     fn request_on(
@@ -471,7 +465,7 @@ impl<O: Owner> LockTable<O> {
     ) -> Result<(LockId, Outcome)> {
         let verdict = self.decide(resource, Candidate::new(None, ask), Turn::New, false);
         if let Verdict::Grant { mode, alternative } = verdict {
-            return self.admit((resource, None), client, ask, change, mode, alternative);
+            return self.admit(resource, client, ask, change, mode, alternative);
         }
         self.prepare_refusal(resource, ask.flags)?;
         if ask.returns_refusal() {
@@ -502,12 +496,11 @@ impl<O: Owner> LockTable<O> {
         Ok((berth.id, Outcome::Told))
     }
 
-    /// A new lock that is granted at once, on a resource, which comes along if it is not in its
-    /// place yet.
+    /// A new lock that is granted at once.
     #[inline(always)]
     fn admit(
         &mut self,
-        (place, fresh): (u32, Option<&mut Resource>),
+        place: u32,
         client: u32,
         ask: &Ask,
         change: &O::Change,
@@ -515,10 +508,7 @@ impl<O: Owner> LockTable<O> {
         alternative: bool,
     ) -> Result<(LockId, Outcome)> {
         let berth = self.berth(ask)?;
-        let resource = match fresh {
-            Some(resource) => resource,
-            None => &mut self.resources[place],
-        };
+        let resource = &mut self.resources[place];
         let mut status = StatusFlags::default();
         if alternative {
             status.set(StatusFlags::ALTMODE);
@@ -550,6 +540,10 @@ impl<O: Owner> LockTable<O> {
             ..Lock::new(&berth, place, client, ticket, ask)
         };
         resource.admit(&mut self.locks, berth.vacancy.index, &mut lock);
+        if resource.seat.is_taken() {
+            self.idle.leave(resource.seat);
+            resource.seat = Seat::NONE;
+        }
         owning.take_on(&mut self.locks, &berth, lock);
         Ok((berth.id, Outcome::new(silent)))
     }
@@ -665,7 +659,7 @@ impl<O: Owner> LockTable<O> {
         entry.status = status;
         entry.requested = ask.mode;
         entry.pid = ask.pid;
-        entry.listens = ask.listens;
+        entry.marks.put(Marks::LISTENS, ask.listens);
         self.disturb(lock);
         if ask.flags.any(Flags::IVVALBLK) {
             self.move_value(lock, mode);
@@ -839,7 +833,7 @@ impl<O: Owner> LockTable<O> {
         entry.client = client;
         entry.ticket = ticket;
         entry.flags = ask.flags;
-        entry.listens = ask.listens;
+        entry.marks.put(Marks::LISTENS, ask.listens);
         entry.pid = ask.pid;
         let id = entry.id;
         self.own(lock);
@@ -919,7 +913,7 @@ impl<O: Owner> LockTable<O> {
     fn orphan(&mut self, lock: u32) -> bool {
         let quick = self.is_quick(lock);
         let entry = &self.locks[lock];
-        if let Some(client) = disown(&mut self.clients, entry) {
+        if let Some(client) = disown(&mut self.clients, entry.client, entry.state) {
             client.owner.close(entry.ticket);
             client.owned.remove(&mut self.locks, lock);
         }
@@ -981,7 +975,7 @@ impl<O: Owner> LockTable<O> {
         let entry = &mut self.locks[lock];
         entry.state = state;
         entry.since = self.now;
-        if let Some(fellows) = fellow_waiters(&mut self.clients, entry) {
+        if let Some(fellows) = fellow_waiters(&mut self.clients, entry.client, entry.state) {
             *fellows += 1;
         }
         let resource = &mut self.resources[entry.resource];
@@ -1005,7 +999,7 @@ impl<O: Owner> LockTable<O> {
     fn dequeue(&mut self, lock: u32) {
         self.step_aside(Stand::Lock(lock));
         let entry = &mut self.locks[lock];
-        if let Some(fellows) = fellow_waiters(&mut self.clients, entry) {
+        if let Some(fellows) = fellow_waiters(&mut self.clients, entry.client, entry.state) {
             *fellows -= 1;
         }
         let resource = &mut self.resources[entry.resource];
@@ -1030,7 +1024,7 @@ impl<O: Owner> LockTable<O> {
 
     /// Something changed that may make a lock hear what it was deaf to.
     fn disturb(&mut self, lock: u32) {
-        if self.locks[lock].quiet {
+        if self.locks[lock].marks.has(Marks::QUIET) {
             self.set_quiet(lock, false);
         }
     }
@@ -1062,12 +1056,12 @@ impl<O: Owner> LockTable<O> {
         }
     }
 
-    /// Makes a resource without locks the idle one.
+    /// Makes a resource without locks one of the idle.
     #[inline(always)]
     fn rest(&mut self, resource: u32) {
-        self.values.erase(self.resources[resource].end());
+        let (seat, before) = self.idle.enter(resource);
+        self.values.erase(self.resources[resource].end(seat));
         self.step_aside(Stand::Resource(resource));
-        let before = core::mem::replace(&mut self.idle, resource);
         self.resources.erase(before);
     }
 
@@ -1106,19 +1100,22 @@ impl<O: Owner> LockTable<O> {
     #[inline(always)]
     fn take_out(&mut self, lock: u32) -> Option<u32> {
         self.step_aside(Stand::Lock(lock));
-        let mut lock = self.locks.remove(lock)?;
-        let resource = &mut self.resources[lock.resource];
-        resource.count_out(&mut lock);
-        if let Some(others) = resource.queue_mut(lock.state) {
-            others.close_gap(&mut self.locks, lock.queue);
+        let resources = &mut self.resources;
+        let (ties, resource) = self.locks.erase_with(lock, |lock| {
+            let resource = &mut resources[lock.resource];
+            resource.count_out(lock);
+            (lock.ties(), resource)
+        })?;
+        if let Some(others) = resource.queue_mut(ties.state) {
+            others.close_gap(&mut self.locks, ties.queue);
         }
-        let others = match disown(&mut self.clients, &lock) {
+        let others = match disown(&mut self.clients, ties.client, ties.state) {
             Some(client) => &mut client.owned,
             None => &mut self.orphans,
         };
-        others.close_gap(&mut self.locks, lock.owned);
-        self.values.erase(lock.value);
-        Some(lock.resource)
+        others.close_gap(&mut self.locks, ties.owned);
+        self.values.erase(ties.value);
+        Some(ties.resource)
     }
 
     /// Makes a lock its client's own.
@@ -1126,7 +1123,8 @@ impl<O: Owner> LockTable<O> {
         let client = &mut self.clients[self.locks[lock].client];
         client.owned.push_back(&mut self.locks, lock);
         client.holdings.all += 1;
-        if let Some(fellows) = fellow_waiters(&mut self.clients, &self.locks[lock]) {
+        let entry = &self.locks[lock];
+        if let Some(fellows) = fellow_waiters(&mut self.clients, entry.client, entry.state) {
             *fellows += 1;
         }
     }
@@ -1161,7 +1159,7 @@ impl<O: Owner> LockTable<O> {
             self.locks[lock].value = buffer;
         }
         self.fill_buffer(lock, value);
-        self.locks[lock].listens = ask.listens;
+        self.locks[lock].marks.put(Marks::LISTENS, ask.listens);
         self.disturb(lock);
         Ok(())
     }

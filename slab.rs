@@ -6,8 +6,8 @@
 //! an index reaches the slot in two steps, and who may know it is a rule of the structure that
 //! owns the slab. A slab takes no lock of its own; it is guarded by whatever guards its owner.
 //!
-//! An index is only ever made by [`Slab::insert`] and [`Slab::vacancy`]. Looking up by [`Slab::get`] is for indices
-//! that came from outside; `slab[index]` is for the owner's own links.
+//! An index is only ever made by [`Slab::insert`] and [`Slab::vacancy`]. Looking up by
+//! [`Slab::get`] is for indices that came from outside; `slab[index]` is for the owner's own links.
 
 use kernel::prelude::*;
 
@@ -123,6 +123,22 @@ impl<T> Chunk<T> {
         self.ahead = (u64::MAX << slot) ^ bit;
         self.round = round;
     }
+
+    #[inline(always)]
+    fn free(&mut self, slot: usize) -> Freed {
+        let was_full = self.is_full();
+        self.taken &= !(1 << slot);
+        Freed {
+            was_full,
+            is_empty: self.taken == 0,
+        }
+    }
+}
+
+/// What has become of a chunk, one of whose slots is free again.
+struct Freed {
+    was_full: bool,
+    is_empty: bool,
 }
 
 /// A free slot, to be used by [`Slab::fill`] before anything else is put into the slab.
@@ -213,7 +229,11 @@ impl<T> Slab<T> {
     /// Empties a slot and returns what was in it; `None` if it was empty or is none.
     #[inline(always)]
     pub(crate) fn remove(&mut self, index: u32) -> Option<T> {
-        self.vacate(index, Option::take)
+        let (chunk, slot) = self.chunk_with(index)?;
+        let value = chunk.slots.get_mut(slot)?.take()?;
+        let freed = chunk.free(slot);
+        self.take_back(index >> SLOT_BITS, freed);
+        Some(value)
     }
 
     /// Empties a slot, unless it is empty or none, and drops what was in it.
@@ -224,38 +244,38 @@ impl<T> Slab<T> {
 
     /// The same, after a last look at what is dropped.
     #[inline(always)]
-    pub(crate) fn erase_with<R>(&mut self, index: u32, look: impl FnOnce(&T) -> R) -> Option<R> {
-        self.vacate(index, |slot| {
-            let seen = look(slot.as_ref()?);
-            *slot = None;
-            Some(seen)
-        })
-    }
-
-    /// Lets `empty` empty a slot; it returns `None` if it found it empty.
-    #[inline(always)]
-    fn vacate<R>(
+    pub(crate) fn erase_with<R>(
         &mut self,
         index: u32,
-        empty: impl FnOnce(&mut Option<T>) -> Option<R>,
+        look: impl FnOnce(&mut T) -> R,
     ) -> Option<R> {
+        let (chunk, slot) = self.chunk_with(index)?;
+        let place = chunk.slots.get_mut(slot)?;
+        let seen = look(place.as_mut()?);
+        *place = None;
+        let freed = chunk.free(slot);
+        self.take_back(index >> SLOT_BITS, freed);
+        Some(seen)
+    }
+
+    #[inline(always)]
+    fn chunk_with(&mut self, index: u32) -> Option<(&mut Chunk<T>, usize)> {
         if index == NONE {
             return None;
         }
-        let chunk = self.chunks.get_mut(chunk_of(index))?;
-        let result = empty(chunk.slots.get_mut(slot_of(index))?)?;
-        let number = index >> SLOT_BITS;
-        let was_full = chunk.is_full();
-        chunk.taken &= !(1 << slot_of(index));
-        let is_empty = chunk.taken == 0;
+        Some((self.chunks.get_mut(chunk_of(index))?, slot_of(index)))
+    }
+
+    /// A slot of a chunk has become free.
+    #[inline(always)]
+    fn take_back(&mut self, number: u32, freed: Freed) {
         self.used -= 1;
-        if was_full {
+        if freed.was_full {
             self.reopen(number);
         }
-        if is_empty {
+        if freed.is_empty {
             self.retire(number);
         }
-        Some(result)
     }
 
     #[inline(always)]

@@ -9,6 +9,7 @@ use super::{
     resource::{
         ByQueue,
         Last,
+        Marks,
         State, //
     },
     Ask,
@@ -133,7 +134,7 @@ impl<O: Owner> LockTable<O> {
             Last::Blocking(before) => before == mode || (before > mode && before > Mode::Pr),
             _ => false,
         };
-        if !entry.listens || harmless || repeated {
+        if !entry.marks.has(Marks::LISTENS) || harmless || repeated {
             return;
         }
         if let Some(client) = self.clients.get(entry.client) {
@@ -211,7 +212,7 @@ impl<O: Owner> LockTable<O> {
             Some(contention)
                 if demand.crossing && contention.settled[held as usize] == Some(demand) =>
             {
-                !lock.quiet
+                !lock.marks.has(Marks::QUIET)
             }
             _ => demand.concerns(lock.told),
         }

@@ -4,6 +4,7 @@
 
 use super::{
     blocking::Demand,
+    idle::Seat,
     Ask,
     LockId,
     Ticket, //
@@ -76,12 +77,48 @@ pub(super) struct Lock {
     /// The strongest mode that it was told to be in the way of; NL: none since it was granted.
     pub(super) told: Mode,
     pub(super) status: StatusFlags,
-    pub(super) listens: bool,
+    pub(super) marks: Marks,
+}
+
+/// What is true of a lock, each in a bit.
+#[derive(Clone, Copy)]
+pub(super) struct Marks(u8);
+
+impl Marks {
+    /// Its owner wants to be told when it is in somebody's way.
+    pub(super) const LISTENS: Marks = Marks(1);
     /// While converting: the queue's order is not plain because of it; see
     /// [`Contention::is_irregular`].
-    pub(super) irregular: bool,
+    pub(super) const IRREGULAR: Marks = Marks(2);
     /// Telling it again by the rule of PR and CW would do nothing: see [`Contention::settled`].
-    pub(super) quiet: bool,
+    pub(super) const QUIET: Marks = Marks(4);
+
+    fn new(listens: bool) -> Self {
+        Marks(u8::from(listens))
+    }
+
+    #[inline(always)]
+    pub(super) fn has(self, mark: Marks) -> bool {
+        self.0 & mark.0 != 0
+    }
+
+    #[inline(always)]
+    pub(super) fn put(&mut self, mark: Marks, set: bool) {
+        self.0 &= !mark.0;
+        if set {
+            self.0 |= mark.0;
+        }
+    }
+}
+
+/// What a lock is tied to.
+pub(super) struct Ties {
+    pub(super) resource: u32,
+    pub(super) client: u32,
+    pub(super) value: u32,
+    pub(super) state: State,
+    pub(super) queue: Links,
+    pub(super) owned: Links,
 }
 
 /// What has been set aside for a new lock.
@@ -120,14 +157,24 @@ impl Lock {
             last: Last::Nothing,
             told: Mode::Nl,
             status: StatusFlags::default(),
-            listens: ask.listens,
-            irregular: false,
-            quiet: false,
+            marks: Marks::new(ask.listens),
         }
     }
 }
 
 impl Lock {
+    #[inline(always)]
+    pub(super) fn ties(&self) -> Ties {
+        Ties {
+            resource: self.resource,
+            client: self.client,
+            value: self.value,
+            state: self.state,
+            queue: self.queue,
+            owned: self.owned,
+        }
+    }
+
     /// How a request is answered that wants to be answered like that, and comes from client `by`:
     /// who has a lock hears by record what others do to it.
     #[inline(always)]
@@ -213,6 +260,8 @@ pub(super) struct Resource {
     pub(super) value_written: bool,
     /// It was invalidated and not written since.
     pub(super) value_invalid: bool,
+    /// Without locks, it is kept for a while.
+    pub(super) seat: Seat,
     pub(super) contention: Option<KBox<Contention>>,
 }
 
@@ -241,6 +290,7 @@ impl Resource {
             value: NONE,
             value_written: false,
             value_invalid: false,
+            seat: Seat::NONE,
             contention: None,
         })
     }
@@ -260,7 +310,8 @@ impl Resource {
     /// The last lock has gone, and with it all that others would have found. Returns what room
     /// there was for a value block.
     #[inline(always)]
-    pub(super) fn end(&mut self) -> u32 {
+    pub(super) fn end(&mut self, seat: Seat) -> u32 {
+        self.seat = seat;
         self.value_written = false;
         self.value_invalid = false;
         self.contention = None;
@@ -343,9 +394,9 @@ impl Resource {
     /// What a converting lock asks for is about to become other than when it was queued.
     pub(super) fn unsettle(&mut self, lock: &mut Lock) {
         if let Some(contention) = &mut self.contention {
-            contention.irregular += u32::from(!lock.irregular);
+            contention.irregular += u32::from(!lock.marks.has(Marks::IRREGULAR));
             contention.exhausted = None;
-            lock.irregular = true;
+            lock.marks.put(Marks::IRREGULAR, true);
         }
     }
 
@@ -366,7 +417,7 @@ pub(super) struct Contention {
     pub(super) converting_held: ModeCounts,
     pub(super) converting_for: ModeCounts,
     pub(super) waiting_for: ModeCounts,
-    /// Converting locks that are [`Lock::irregular`].
+    /// Converting locks that are [`Marks::IRREGULAR`].
     pub(super) irregular: u32,
     /// Waiting locks that may be granted out of turn (NOORDER).
     pub(super) unordered: u32,
@@ -416,8 +467,9 @@ impl Contention {
     fn count_in(&mut self, lock: &mut Lock) {
         match lock.state {
             State::Converting => {
-                lock.irregular = self.is_irregular(lock);
-                self.irregular += u32::from(lock.irregular);
+                let irregular = self.is_irregular(lock);
+                lock.marks.put(Marks::IRREGULAR, irregular);
+                self.irregular += u32::from(irregular);
                 self.converting_for.add(lock.requested);
                 if let Some(held) = lock.granted {
                     self.converting_held.add(held);
@@ -436,7 +488,7 @@ impl Contention {
     fn count_out(&mut self, lock: &Lock) {
         match lock.state {
             State::Converting => {
-                self.irregular -= u32::from(lock.irregular);
+                self.irregular -= u32::from(lock.marks.has(Marks::IRREGULAR));
                 self.converting_for.sub(lock.requested);
                 if let Some(held) = lock.granted {
                     self.converting_held.sub(held);
@@ -454,7 +506,7 @@ impl Contention {
     fn add_holder(&mut self, lock: &mut Lock, held: Mode) {
         self.told[held as usize].add(lock.told);
         self.restless.add(held);
-        lock.quiet = false;
+        lock.marks.put(Marks::QUIET, false);
     }
 
     fn remove_holder(&mut self, lock: &mut Lock, held: Mode) {
@@ -471,10 +523,10 @@ impl Contention {
     }
 
     pub(super) fn set_quiet(&mut self, lock: &mut Lock, held: Mode, quiet: bool) {
-        if lock.quiet == quiet {
+        if lock.marks.has(Marks::QUIET) == quiet {
             return;
         }
-        lock.quiet = quiet;
+        lock.marks.put(Marks::QUIET, quiet);
         if quiet {
             self.restless.sub(held);
         } else {

@@ -107,7 +107,7 @@ impl<O: Owner> LockTable<O> {
         let mut stand = *self.stand_mut(surveyor)?;
         if let Stand::Before(number) = stand {
             let mut next = self.resources.next_used(number)?;
-            if next == self.idle {
+            while self.resources[next].seat.is_taken() {
                 next = self.resources.next_used(next + 1)?;
             }
             stand = Stand::Resource(next);

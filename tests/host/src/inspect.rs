@@ -104,7 +104,7 @@ pub(crate) fn places<O>(table: &LockTable<O>) -> Vec<(LockId, u32)> {
 /// Whether there is a resource of that name.
 pub(crate) fn knows<O>(table: &LockTable<O>, hash: u32, name: &[u8]) -> bool {
     let found = table.resources.find(hash, name);
-    found.is_some_and(|resource| resource != table.idle)
+    found.is_some_and(|resource| !table.resources[resource].seat.is_taken())
 }
 
 /// The resources that locks are on.
@@ -124,7 +124,7 @@ pub(crate) fn view<O: Owner>(table: &LockTable<O>, context: &impl Context) -> Ve
             pid: lock.pid,
             flags: lock.flags.0,
             status: lock.status.0,
-            listens: lock.listens,
+            listens: lock.marks.has(Marks::LISTENS),
             granted: lock.granted,
             requested: (lock.state != State::Granted).then_some(lock.requested),
             completed: lock.completed,
@@ -162,11 +162,16 @@ pub(crate) fn view<O: Owner>(table: &LockTable<O>, context: &impl Context) -> Ve
 pub(crate) fn check<O: Owner>(table: &LockTable<O>, hash: impl Fn(&[u8]) -> u32) {
     let mut locks = 0;
     let mut values = HashSet::new();
-    let idle = core::iter::successors(table.resources.next_used(0), |at| {
+    let all = core::iter::successors(table.resources.next_used(0), |at| {
         table.resources.next_used(at + 1)
     });
-    let idle: Vec<u32> = idle.filter(|at| !resources(table).contains(at)).collect();
-    assert!(idle.len() <= 1 && idle.iter().all(|at| *at == table.idle));
+    let all: Vec<(u32, Seat)> = all.map(|at| (at, table.resources[at].seat)).collect();
+    let idle = all.iter().filter(|(_, seat)| seat.is_taken()).count();
+    assert_eq!(idle, table.idle.len());
+    for (index, seat) in all {
+        assert_eq!(seat.is_taken(), !resources(table).contains(&index));
+        assert!(!seat.is_taken() || table.idle.at(seat) == index);
+    }
     for index in resources(table) {
         let resource = &table.resources[index];
         let name = resource.name.bytes();
@@ -285,7 +290,7 @@ fn check_contention(
     );
     assert_eq!(
         contention.irregular,
-        count(converting, &|lock| lock.irregular)
+        count(converting, &|lock| lock.marks.has(Marks::IRREGULAR))
     );
     assert!(contention.irregular > 0 || is_regular(converting));
     assert_eq!(
@@ -301,11 +306,15 @@ fn check_contention(
         );
         assert_eq!(
             contention.restless.of(held),
-            count(granted, &|l| l.granted == Some(held) && !l.quiet)
+            count(granted, &|l| l.granted == Some(held)
+                && !l.marks.has(Marks::QUIET))
         );
     }
-    assert!(converting.iter().chain(waiting).all(|lock| !lock.quiet));
-    for lock in granted.iter().filter(|lock| lock.quiet) {
+    assert!(converting
+        .iter()
+        .chain(waiting)
+        .all(|lock| !lock.marks.has(Marks::QUIET)));
+    for lock in granted.iter().filter(|lock| lock.marks.has(Marks::QUIET)) {
         let demand = lock
             .granted
             .and_then(|held| contention.settled[held as usize]);
@@ -336,6 +345,6 @@ fn is_indifferent(lock: &Lock, demand: Demand) -> bool {
         }
         _ => false,
     };
-    let silent = lock.client == NONE || !lock.listens || harmless || repeated;
+    let silent = lock.client == NONE || !lock.marks.has(Marks::LISTENS) || harmless || repeated;
     lock.told == Mode::Ex || lock.told == demand.level && silent
 }

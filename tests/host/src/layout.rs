@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// Bytes of a slot, and how many of them are in a chunk of how many bytes.
-const LOCK: (usize, usize, usize) = (60, 34, 2048);
+const LOCK: (usize, usize, usize) = (56, 36, 2048);
 const RESOURCE: (usize, usize, usize) = (88, 46, 4096);
 const RECORD: (usize, usize, usize) = (96, 42, 4096);
 

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Resources without locks, which are kept for a while: locks often come and go on the same names.
+
+use crate::slab::NONE;
+
+/// How many are kept, at most.
+const KEPT: usize = 16;
+
+/// The resources that were the last to lose their last lock, in the order in which they did.
+pub(super) struct Idle {
+    resources: [u32; KEPT],
+    /// Who has been here for longest, and goes when the next one comes.
+    oldest: u8,
+}
+
+/// Where a resource is among them, if it is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Seat(u8);
+
+impl Seat {
+    pub(super) const NONE: Seat = Seat(u8::MAX);
+
+    #[inline(always)]
+    pub(super) fn is_taken(self) -> bool {
+        self != Seat::NONE
+    }
+}
+
+impl Idle {
+    pub(super) const fn new() -> Self {
+        Idle {
+            resources: [NONE; KEPT],
+            oldest: 0,
+        }
+    }
+
+    /// Takes a resource in. Returns its seat, and who has lost it: another resource or `NONE`.
+    #[inline(always)]
+    pub(super) fn enter(&mut self, resource: u32) -> (Seat, u32) {
+        let seat = Seat(self.oldest);
+        self.oldest = self.oldest.wrapping_add(1) % KEPT as u8;
+        (seat, self.replace(seat, resource))
+    }
+
+    /// A resource has a lock again.
+    #[inline(always)]
+    pub(super) fn leave(&mut self, seat: Seat) {
+        self.replace(seat, NONE);
+    }
+
+    #[inline(always)]
+    fn replace(&mut self, seat: Seat, resource: u32) -> u32 {
+        let place = self.resources.get_mut(usize::from(seat.0));
+        place.map_or(NONE, |place| core::mem::replace(place, resource))
+    }
+
+    /// Lets go of all of them.
+    pub(super) fn drain(&mut self) -> impl Iterator<Item = u32> {
+        let resources = core::mem::replace(self, Idle::new()).resources;
+        resources.into_iter().filter(|resource| *resource != NONE)
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.resources.iter().filter(|it| **it != NONE).count()
+    }
+
+    #[cfg(test)]
+    pub(super) fn at(&self, seat: Seat) -> u32 {
+        self.resources[usize::from(seat.0)]
+    }
+}
