@@ -187,11 +187,15 @@ fn read_request<'a>(
 /// Reads the requests of a series. Whatever is as long, but cannot be seen to be a series, is
 /// refused for its size, as it was before there were any.
 fn read_series(source: &mut impl Source) -> Result<KVVec<u8>> {
-    if source.len() > wire::SERIES_MAX {
+    let length = source.len();
+    if length > wire::SERIES_MAX {
         return Err(EINVAL);
     }
     let bytes = source.copy_all()?;
     wire::check_series(&bytes)?;
+    if bytes.len() != length {
+        return Err(EFAULT);
+    }
     Ok(bytes)
 }
 

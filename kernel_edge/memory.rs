@@ -20,10 +20,7 @@ use kernel::{
         IovIterSource, //
     },
     prelude::*,
-    uaccess::{
-        UserPtr,
-        UserSlice, //
-    },
+    uaccess::UserPtr,
 };
 
 /// What a program writes.
@@ -35,7 +32,7 @@ pub(crate) trait Source {
     /// program's memory cannot be read.
     fn copy<'a>(&'a mut self, out: &'a mut [MaybeUninit<u8>]) -> &'a [u8];
 
-    /// Copies all bytes. `ENOMEM`, `EFAULT`.
+    /// Copies all bytes, or those before the first that cannot be read. `ENOMEM`.
     fn copy_all(&mut self) -> Result<KVVec<u8>>;
 }
 
@@ -66,13 +63,8 @@ impl Source for IovIterSource<'_> {
 
     fn copy_all(&mut self) -> Result<KVVec<u8>> {
         let mut bytes = KVVec::new();
-        let length = self.len();
-        let copied = self.copy_from_iter_vec(&mut bytes, GFP_KERNEL_ACCOUNT)?;
-        if copied == length {
-            Ok(bytes)
-        } else {
-            Err(EFAULT)
-        }
+        self.copy_from_iter_vec(&mut bytes, GFP_KERNEL_ACCOUNT)?;
+        Ok(bytes)
     }
 }
 
@@ -138,9 +130,10 @@ impl Source for Piece {
     }
 
     fn copy_all(&mut self) -> Result<KVVec<u8>> {
-        let mut bytes = KVVec::new();
-        let reader = UserSlice::new(self.start, self.length).reader();
-        reader.read_all(&mut bytes, GFP_KERNEL_ACCOUNT)?;
+        let mut bytes = KVVec::with_capacity(self.length, GFP_KERNEL_ACCOUNT)?;
+        let copied = Source::copy(self, bytes.spare_capacity_mut()).len();
+        // SAFETY: `copy` has written so many bytes at the beginning of the spare capacity.
+        unsafe { bytes.inc_len(copied) };
         Ok(bytes)
     }
 }
