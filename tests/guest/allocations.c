@@ -10,6 +10,7 @@
 #include <poll.h>
 #include <sys/epoll.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include "dlm_test.h"
 #include "extended.h"
 
@@ -463,18 +464,45 @@ TEST_F(allocations, purge_of_ones_own)
 
 /* ---- Hearing ------------------------------------------------------------------------------- */
 
+/*
+ * Like read_record, but by readv(), which copies once. read() copies again what it could not copy
+ * at once, and so has to fail twice.
+ */
+static int readv_record(int fd, struct record *record)
+{
+	struct iovec all = { record, sizeof(*record) };
+	int n;
+
+	memset(record, 0xff, sizeof(*record));
+	n = readv(fd, &all, 1);
+	return n < 0 ? -errno : n;
+}
+
 /* A record that could not be copied is read the next time. */
-TEST_F(allocations, read)
+TEST_F(allocations, readv)
 {
 	EACH_FAILURE {
 		int id = lock(self->fd, EX, VALBLK, "r");
 		struct record record;
-		int n = FAILING(read_record(self->fd, &record), ASSERT_EQ(POLLIN, poll_now(self->fd, POLLIN)));
+		int n = FAILING(readv_record(self->fd, &record), ASSERT_EQ(POLLIN, poll_now(self->fd, POLLIN)));
 
 		ASSERT_STREQ("granted \"\"", describe(&record, n, id));
 		UNLOCK(self->fd, id);
 	}
 	ASSERT_GT(failures, 0);
+}
+
+TEST_F(allocations, read)
+{
+	EACH_FAILURE {
+		int id = lock(self->fd, EX, VALBLK, "r");
+		struct record record;
+		int n = FAILING(read_record(self->fd, &record), SILENCE);
+
+		ASSERT_STREQ("granted \"\"", describe(&record, n, id));
+		UNLOCK(self->fd, id);
+	}
+	ASSERT_EQ(0, failures);
 }
 
 /* A granted lock that the write itself returned, and what it returns. */
@@ -539,7 +567,7 @@ TEST_F(allocations, read_what_blocks)
 		int id = HOLD(self->fd, EX, WITH_BAST, "r");
 		int waiter = WAIT(self->other, PR, 0, "r");
 		struct record record;
-		int n = FAILING(read_record(self->fd, &record), ASSERT_EQ(POLLIN, poll_now(self->fd, POLLIN)));
+		int n = FAILING(readv_record(self->fd, &record), ASSERT_EQ(POLLIN, poll_now(self->fd, POLLIN)));
 
 		ASSERT_STREQ("blocks PR", describe(&record, n, id));
 		UNLOCK(self->other, waiter);

@@ -17,15 +17,15 @@
 
 /*
  * The locks that one system call takes, and these are all: the shard's of the resource; the queue's
- * of the file, which a read lets go of while it copies; and to wake who may wait for the file, as
- * whoever has ever polled it, that of where they wait.
+ * of the file, once for a read, too, if the memory to read to is there; and to wake who may wait for
+ * the file, as whoever has ever polled it, that of where they wait.
  */
 static const struct price {
 	const char *lock;
 	int write, read, wake;
 } prices[] = {
 	{ "dlm_device::Shard", 1, 0, 0 },
-	{ "dlm_device::Queue", 1, 2, 0 },
+	{ "dlm_device::Queue", 1, 1, 0 },
 	{ "dlm_device::readable", 0, 0, 1 },
 };
 
