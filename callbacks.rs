@@ -83,10 +83,8 @@ pub(crate) struct Queue {
 
 /// A record that is being read.
 pub(crate) struct Taken {
-    pub(crate) length: usize,
-    /// It has not reached the program yet: this is to be copied, and then told to [`Queue::told`]
-    /// or [`Queue::untold`].
-    pub(crate) untold: Option<(Entry, RecordBuffer<RECORD_MAX>)>,
+    /// It has not reached the program yet: this is for [`Queue::told`] or [`Queue::untold`].
+    pub(crate) untold: Option<Entry>,
     /// The reader takes as many as fit.
     pub(crate) extended: bool,
 }
@@ -155,12 +153,18 @@ impl Queue {
         )
     }
 
-    /// Takes the first record out, and copies it to the program unless that would sleep.
+    /// Takes the first record out, by way of `buffer`, and copies it to the program unless that
+    /// would sleep.
     ///
     /// `EINVAL` if it is longer than `room` (it stays), `EAGAIN` if there is none and `wait` is
     /// not set, `ERESTARTSYS` for a signal, `ENODEV` if the lockspace is gone.
     #[inline(always)]
-    pub(crate) fn take(&self, destination: &mut impl Destination, wait: bool) -> Result<Taken> {
+    pub(crate) fn take(
+        &self,
+        buffer: &mut RecordBuffer<RECORD_MAX>,
+        destination: &mut impl Destination,
+        wait: bool,
+    ) -> Result<Taken> {
         let room = destination.len();
         let mut inner = self.inner.lock();
         loop {
@@ -168,20 +172,14 @@ impl Queue {
                 return Err(ENODEV);
             }
             let (width, extended) = (inner.manner.width(), inner.manner.is_extended());
-            let put = |record: &Record, length| {
-                let buffer = RecordBuffer::of(record, width, length);
+            let put = |record: &Record, length| buffer.set(record, width, length);
+            if let Some((entry, ())) = inner.records.take(room, width, put)? {
                 let copied = destination.copy_at_once(buffer.bytes());
-                (length, (!copied).then_some(buffer))
-            };
-            if let Some((entry, (length, buffer))) = inner.records.take(room, width, put)? {
-                if buffer.is_none() {
+                if copied {
                     inner.records.told(entry);
                 }
-                return Ok(Taken {
-                    length,
-                    untold: buffer.map(|buffer| (entry, buffer)),
-                    extended,
-                });
+                let untold = (!copied).then_some(entry);
+                return Ok(Taken { untold, extended });
             }
             if !wait {
                 return Err(EAGAIN);

@@ -58,6 +58,7 @@ use crate::{
     terms::Reply,
     wire::{
         Manner,
+        RecordBuffer,
         Request,
         Width, //
     },
@@ -413,12 +414,13 @@ impl Device for LockspaceDevice {
             return Err(EINVAL);
         }
         let queue = device.file.queue();
-        let taken = queue.take(destination, wait)?;
-        if let Some((entry, buffer)) = taken.untold {
+        let mut buffer = RecordBuffer::new();
+        let taken = queue.take(&mut buffer, destination, wait)?;
+        if let Some(entry) = taken.untold {
             write_all(destination, buffer.bytes()).inspect_err(|_| queue.untold(entry))?;
             queue.told(entry);
         }
-        let length = taken.length;
+        let length = buffer.bytes().len();
         if taken.extended {
             return Ok(length + read_more(queue, destination, room - length));
         }

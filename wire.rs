@@ -664,13 +664,11 @@ impl<const BYTES: usize> RecordBuffer<BYTES> {
         BYTES.saturating_sub(self.length)
     }
 
-    /// Holds this record, of this length.
+    /// Holds this record of this length and nothing else from now on.
     #[inline(always)]
-    pub(crate) fn of(record: &Record, width: Width, length: usize) -> Self {
-        let mut buffer = RecordBuffer::new();
-        record.write(&mut buffer.bytes, width, length);
-        buffer.length = length;
-        buffer
+    pub(crate) fn set(&mut self, record: &Record, width: Width, length: usize) {
+        record.write(&mut self.bytes, width, length);
+        self.length = length;
     }
 
     /// Adds a record of this length, for which there must be room.
@@ -849,10 +847,13 @@ mod tests {
     }
 
     fn encode(record: &Record, width: Width) -> Vec<u8> {
-        let length = record_length(width, record.value().is_some());
-        RecordBuffer::<RECORD_MAX>::of(record, width, length)
-            .bytes()
-            .to_vec()
+        let mut buffer = RecordBuffer::<RECORD_MAX>::new();
+        buffer.set(
+            record,
+            width,
+            record_length(width, record.value().is_some()),
+        );
+        buffer.bytes().to_vec()
     }
 
     /// A request of `size` bytes with a sound header.

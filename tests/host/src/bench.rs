@@ -235,8 +235,9 @@ impl File<'_> {
     pub fn hear(&self) -> Option<usize> {
         let width = Width::Bits64;
         let room = 104;
-        let put = |record: &Record, length| RecordBuffer::<RECORD_MAX>::of(record, width, length);
-        let (entry, buffer) = self
+        let mut buffer = RecordBuffer::<RECORD_MAX>::new();
+        let put = |record: &Record, length| buffer.set(record, width, length);
+        let (entry, ()) = self
             .queue
             .records(|records| records.take(room, width, put).unwrap())?;
         let length = buffer.bytes().len();
