@@ -382,6 +382,7 @@ impl Owner for Arc<Queue> {
         self.wake(inner);
     }
 
+    #[inline(always)]
     fn close(&self, ticket: Ticket) {
         if !self.closed.load(Relaxed) {
             self.inner.lock().records.close(ticket);

@@ -2,8 +2,8 @@
 
 //! Finding things by name: a hash table that grows and shrinks one bucket at a time.
 //!
-//! Linear hashing: with every insertion at most one bucket is split, with every removal at most
-//! two are merged, so no operation ever pays for a rehash of the whole table, however large it is,
+//! Linear hashing: with every insertion at most one bucket is split, with every removal a few
+//! are merged, so no operation ever pays for a rehash of the whole table, however large it is,
 //! and the memory of the buckets follows the number of entries in both directions. The hash comes
 //! from the caller, keyed, so that programs cannot choose names that meet in one bucket.
 
@@ -15,6 +15,10 @@ use kernel::prelude::*;
 
 /// Buckets that are allocated together.
 const SEGMENT: usize = 64;
+
+/// Buckets are taken away once there are more than so many for each entry, so many at a time. Most
+/// of them are empty then, which makes it cheap.
+const SPARSE: u32 = 8;
 
 /// What the directory keeps in each entry.
 #[derive(Clone, Copy)]
@@ -135,12 +139,6 @@ impl<T: Named> Directory<T> {
     }
 
     #[inline(always)]
-    fn set_buckets(&mut self, buckets: u32) {
-        self.buckets = buckets;
-        self.mask = buckets.next_power_of_two() - 1;
-    }
-
-    #[inline(always)]
     fn bucket(&self, number: u32) -> &u32 {
         &self.segments[number as usize / SEGMENT][number as usize % SEGMENT]
     }
@@ -176,7 +174,8 @@ impl<T: Named> Directory<T> {
             let segment = KVec::from_elem(NONE, SEGMENT, GFP_KERNEL_ACCOUNT)?;
             self.segments.push(segment, GFP_KERNEL_ACCOUNT)?;
         }
-        self.set_buckets(new + 1);
+        self.buckets = new + 1;
+        self.mask |= new;
         if new > 0 {
             self.redistribute(sibling(new));
         }
@@ -185,10 +184,11 @@ impl<T: Named> Directory<T> {
 
     /// Follows the entries, but keeps the first segment of buckets.
     fn shrink(&mut self) {
-        for _ in 0..2 {
-            if self.buckets > SEGMENT as u32 && self.entries.len() < self.buckets / 2 {
-                self.merge();
+        for _ in 0..SPARSE {
+            if self.buckets <= SEGMENT as u32 || self.entries.len() >= self.buckets / SPARSE {
+                return;
             }
+            self.merge();
         }
     }
 
@@ -196,7 +196,10 @@ impl<T: Named> Directory<T> {
     fn merge(&mut self) {
         let last = self.buckets - 1;
         let mut at = core::mem::replace(self.bucket_mut(last), NONE);
-        self.set_buckets(last);
+        self.buckets = last;
+        if last.is_power_of_two() {
+            self.mask = last - 1;
+        }
         while at != NONE {
             let next = self.entries[at].place().next;
             self.link(at, sibling(last));

@@ -902,17 +902,11 @@ impl<O: Owner> LockTable<O> {
         true
     }
 
-    /// Whether it costs a walk of a queue to find out who can be granted.
-    fn is_quick(&self, lock: u32) -> bool {
-        let resource = &self.resources[self.locks[lock].resource];
-        resource.contention.as_ref().is_none_or(|c| !c.walks())
-    }
-
     /// Makes a lock an orphan; what it was waiting for is cancelled. Returns whether that was
     /// quick.
     fn orphan(&mut self, lock: u32) -> bool {
-        let quick = self.is_quick(lock);
         let entry = &self.locks[lock];
+        let quick = self.resources[entry.resource].is_quick();
         if let Some(client) = disown(&mut self.clients, entry.client, entry.state) {
             client.owner.close(entry.ticket);
             client.owned.remove(&mut self.locks, lock);
@@ -932,16 +926,12 @@ impl<O: Owner> LockTable<O> {
     /// Frees a lock as by an unlock with IVVALBLK: what a PW or EX holder was writing when it went
     /// away is not to be trusted. Returns whether that was quick.
     fn abandon(&mut self, lock: u32) -> bool {
-        let quick = self.is_quick(lock);
-        let flags = Flags::FORCEUNLOCK.with(Flags::IVVALBLK);
-        let entry = &mut self.locks[lock];
-        entry.flags = entry.flags.with(flags);
-        let (client, ticket) = (entry.client, entry.ticket);
-        if entry.granted >= Some(Mode::Pw) {
-            self.write_on_unlock(lock);
-        }
-        if let Some(client) = self.clients.get(client) {
-            client.owner.close(ticket);
+        let entry = &self.locks[lock];
+        let resource = &mut self.resources[entry.resource];
+        let quick = resource.is_quick();
+        resource.value_invalid |= entry.granted >= Some(Mode::Pw);
+        if let Some(client) = self.clients.get(entry.client) {
+            client.owner.close(entry.ticket);
         }
         self.end(lock);
         quick

@@ -322,6 +322,12 @@ impl Resource {
         self.granted.is_empty() && self.contention.as_ref().is_none_or(|c| c.is_empty())
     }
 
+    /// Whether it takes no walk of a queue to find out who can be granted.
+    #[inline(always)]
+    pub(super) fn is_quick(&self) -> bool {
+        self.contention.as_ref().is_none_or(|c| !c.walks())
+    }
+
     /// The modes held by all but a lock that holds `own` itself.
     pub(super) fn held_by_others(&self, own: Option<Mode>) -> ModeSet {
         let mut held = self.held.present();
