@@ -121,7 +121,7 @@ impl<T: Named> Directory<T> {
             let head = *head;
             self.unlink_behind(head, index, next);
         }
-        if self.buckets > SEGMENT as u32 {
+        if self.is_sparse() {
             self.shrink();
         }
     }
@@ -182,13 +182,19 @@ impl<T: Named> Directory<T> {
         Ok(())
     }
 
-    /// Follows the entries, but keeps the first segment of buckets.
+    /// Whether there are too many buckets. The first segment of them is kept.
+    #[inline(always)]
+    fn is_sparse(&self) -> bool {
+        self.buckets > SEGMENT as u32 && self.entries.len() < self.buckets / SPARSE
+    }
+
+    /// Follows the entries, by and by.
+    #[cold]
     fn shrink(&mut self) {
         for _ in 0..SPARSE {
-            if self.buckets <= SEGMENT as u32 || self.entries.len() >= self.buckets / SPARSE {
-                return;
+            if self.is_sparse() {
+                self.merge();
             }
-            self.merge();
         }
     }
 

@@ -885,14 +885,17 @@ impl<O: Owner> LockTable<O> {
     /// nobody is told of the locks themselves. Returns whether to go on.
     pub(crate) fn release(&mut self, client: u32, fate: Fate, budget: u32) -> bool {
         for _ in 0..budget {
-            let client = self.clients.get(client);
-            let Some(lock) = client.and_then(|client| client.owned.first()) else {
+            let Some(client) = self.clients.get(client) else {
                 return false;
             };
-            let persistent = self.locks[lock].flags.any(Flags::PERSISTENT);
-            let quick = if persistent && fate == Fate::Orphaned {
+            let Some(lock) = client.owned.first() else {
+                return false;
+            };
+            let entry = &self.locks[lock];
+            let quick = if fate == Fate::Orphaned && entry.flags.any(Flags::PERSISTENT) {
                 self.orphan(lock)
             } else {
+                client.owner.close(entry.ticket);
                 self.abandon(lock)
             };
             if !quick {
@@ -923,16 +926,14 @@ impl<O: Owner> LockTable<O> {
         quick
     }
 
-    /// Frees a lock as by an unlock with IVVALBLK: what a PW or EX holder was writing when it went
-    /// away is not to be trusted. Returns whether that was quick.
+    /// Frees a lock of which nobody need be told, as by an unlock with IVVALBLK: what a PW or EX
+    /// holder was writing when it went away is not to be trusted. Returns whether that was quick.
+    #[inline(always)]
     fn abandon(&mut self, lock: u32) -> bool {
         let entry = &self.locks[lock];
         let resource = &mut self.resources[entry.resource];
         let quick = resource.is_quick();
         resource.value_invalid |= entry.granted >= Some(Mode::Pw);
-        if let Some(client) = self.clients.get(entry.client) {
-            client.owner.close(entry.ticket);
-        }
         self.end(lock);
         quick
     }
@@ -1028,31 +1029,28 @@ impl<O: Owner> LockTable<O> {
 
     // Making and unmaking. What can fail comes before what cannot.
 
-    /// After a lock has left its queue: others may be granted, or the resource is not needed.
+    /// After a lock has left its queue: others may be granted, or the resource is not needed and
+    /// becomes one of the idle.
     #[inline(always)]
     fn settle(&mut self, resource: u32) {
-        let entry = &self.resources[resource];
+        let entry = &mut self.resources[resource];
         if entry.contention.is_some() {
             self.settle_contended(resource);
         } else if entry.granted.is_empty() {
-            self.rest(resource);
+            let (seat, before) = self.idle.enter(resource);
+            self.values.erase(entry.end(seat));
+            self.step_aside(Stand::Resource(resource));
+            self.resources.erase(before);
         }
     }
 
     fn settle_contended(&mut self, resource: u32) {
         self.grant_pending(resource, None);
-        if self.resources[resource].is_unused() {
-            self.rest(resource);
+        let entry = &mut self.resources[resource];
+        if entry.is_unused() {
+            entry.contention = None;
+            self.settle(resource);
         }
-    }
-
-    /// Makes a resource without locks one of the idle.
-    #[inline(always)]
-    fn rest(&mut self, resource: u32) {
-        let (seat, before) = self.idle.enter(resource);
-        self.values.erase(self.resources[resource].end(seat));
-        self.step_aside(Stand::Resource(resource));
-        self.resources.erase(before);
     }
 
     /// Makes the resource ready for what a verdict other than a grant will need.

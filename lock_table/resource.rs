@@ -307,14 +307,12 @@ impl Resource {
         };
     }
 
-    /// The last lock has gone, and with it all that others would have found. Returns what room
-    /// there was for a value block.
+    /// The last lock has gone, and with it the value block. Returns what room there was for one.
     #[inline(always)]
     pub(super) fn end(&mut self, seat: Seat) -> u32 {
         self.seat = seat;
         self.value_written = false;
         self.value_invalid = false;
-        self.contention = None;
         core::mem::replace(&mut self.value, NONE)
     }
 
