@@ -995,6 +995,7 @@ impl<O: Owner> LockTable<O> {
         }
         let resource = &mut self.resources[entry.resource];
         resource.count_out(entry);
+        entry.marks.put(Marks::UNSETTLED, false);
         let state = core::mem::replace(&mut entry.state, State::Loose);
         if let Some(queue) = resource.queue_mut(state) {
             queue.remove(&mut self.locks, lock);

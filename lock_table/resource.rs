@@ -92,6 +92,8 @@ impl Marks {
     pub(super) const IRREGULAR: Marks = Marks(2);
     /// Telling it again by the rule of PR and CW would do nothing: see [`Contention::settled`].
     pub(super) const QUIET: Marks = Marks(4);
+    /// While converting: it does not ask for what it asked for when it was queued.
+    pub(super) const UNSETTLED: Marks = Marks(8);
 
     fn new(listens: bool) -> Self {
         Marks(u8::from(listens))
@@ -395,12 +397,14 @@ impl Resource {
         }
     }
 
-    /// What a converting lock asks for is about to become other than when it was queued.
+    /// What a converting lock asks for is about to become other than when it was queued; whether its
+    /// place is in order does not show any more.
     pub(super) fn unsettle(&mut self, lock: &mut Lock) {
         if let Some(contention) = &mut self.contention {
             contention.irregular += u32::from(!lock.marks.has(Marks::IRREGULAR));
             contention.exhausted = None;
             lock.marks.put(Marks::IRREGULAR, true);
+            lock.marks.put(Marks::UNSETTLED, true);
         }
     }
 
@@ -550,7 +554,10 @@ impl Contention {
         let blocks_one_ahead = lock
             .granted
             .is_some_and(|held| held.conflicts().intersects(self.converting_for.present()));
-        lock.flags.any(Flags::NOORDER) || ahead_of_blockers || blocks_one_ahead
+        lock.marks.has(Marks::UNSETTLED)
+            || lock.flags.any(Flags::NOORDER)
+            || ahead_of_blockers
+            || blocks_one_ahead
     }
 
     /// How many holders of `mode` a demand has to be put to.

@@ -643,6 +643,28 @@ fn what_outlives_its_client_can_be_adopted_once() {
 }
 
 #[test]
+fn who_adopts_a_conversion_and_is_demoted_still_has_its_rivals_looked_at() {
+    let mut bench = Bench::new();
+    bench.request(Cr, Flags::PERSISTENT).unwrap();
+    while bench.table.release(bench.client, Fate::Orphaned, 1) {}
+    for _ in 0..2 {
+        bench.request(Pr, NO).unwrap();
+    }
+    bench.convert('b', Ex, NO).unwrap();
+    // At the head it is ahead of one that is in its way; nothing of that is in its later flags.
+    let ahead = Flags::HEADQUE.with(Flags::NODLCKWT);
+    bench.convert('a', Ex, ahead).unwrap();
+    let ask = Bench::ask(Ex, Flags::CONVDEADLK);
+    let adopted = bench
+        .table
+        .adopt(bench.client, 7, b"name", Some(Cr), &ask, &0);
+    assert_eq!(adopted, Ok(bench.id('a')));
+    bench.request(Nl, NO).unwrap();
+    bench.unlock('d', NO).unwrap();
+    inspect::check(&bench.table, |_| 7);
+}
+
+#[test]
 fn a_purge_stops_at_its_budget() {
     let mut bench = Bench::new();
     for _ in 0..5 {
