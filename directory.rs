@@ -44,7 +44,7 @@ pub(crate) trait Named {
 /// A slab of named entries, with the buckets that lead to them.
 pub(crate) struct Directory<T> {
     entries: Slab<T>,
-    segments: KVVec<KVec<u32>>,
+    segments: KVVec<KBox<[u32; SEGMENT]>>,
     buckets: u32,
     /// The bits of a hash that may count: as many as it takes to number the buckets.
     mask: u32,
@@ -171,7 +171,7 @@ impl<T: Named> Directory<T> {
     fn split(&mut self) -> Result {
         let new = self.buckets;
         if new as usize == self.segments.len() * SEGMENT {
-            let segment = KVec::from_elem(NONE, SEGMENT, GFP_KERNEL_ACCOUNT)?;
+            let segment = KBox::new([NONE; SEGMENT], GFP_KERNEL_ACCOUNT)?;
             self.segments.push(segment, GFP_KERNEL_ACCOUNT)?;
         }
         self.buckets = new + 1;

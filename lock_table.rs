@@ -325,6 +325,15 @@ fn disown<O>(clients: &mut Slab<Client<O>>, client: u32, state: State) -> Option
     Some(client)
 }
 
+/// Somebody goes and leaves this lock behind, to be freed as by an unlock with IVVALBLK: what a PW
+/// or EX holder was writing then is not to be trusted. Returns whether freeing it is quick.
+#[inline(always)]
+fn distrust(resources: &mut Directory<Resource>, lock: &Lock) -> bool {
+    let resource = &mut resources[lock.resource];
+    resource.value_invalid |= lock.granted >= Some(Mode::Pw);
+    resource.is_quick()
+}
+
 impl AddAssign for Holdings {
     fn add_assign(&mut self, more: Self) {
         self.all += more.all;
@@ -873,10 +882,12 @@ impl<O: Owner> LockTable<O> {
             if pid.is_some_and(|pid| self.locks[lock].pid != pid) {
                 continue;
             }
-            if left == 0 || !self.abandon(lock) {
+            if left == 0 {
                 return true;
             }
-            left -= 1;
+            let quick = distrust(&mut self.resources, &self.locks[lock]);
+            self.end(lock);
+            left = if quick { left - 1 } else { 0 };
         }
         false
     }
@@ -896,7 +907,9 @@ impl<O: Owner> LockTable<O> {
                 self.orphan(lock)
             } else {
                 client.owner.close(entry.ticket);
-                self.abandon(lock)
+                let quick = distrust(&mut self.resources, entry);
+                self.end(lock);
+                quick
             };
             if !quick {
                 break;
@@ -923,18 +936,6 @@ impl<O: Owner> LockTable<O> {
             self.locks[lock].status = StatusFlags::default();
             self.withdraw(lock, Status::Cancelled);
         }
-        quick
-    }
-
-    /// Frees a lock of which nobody need be told, as by an unlock with IVVALBLK: what a PW or EX
-    /// holder was writing when it went away is not to be trusted. Returns whether that was quick.
-    #[inline(always)]
-    fn abandon(&mut self, lock: u32) -> bool {
-        let entry = &self.locks[lock];
-        let resource = &mut self.resources[entry.resource];
-        let quick = resource.is_quick();
-        resource.value_invalid |= entry.granted >= Some(Mode::Pw);
-        self.end(lock);
         quick
     }
 
@@ -1089,12 +1090,10 @@ impl<O: Owner> LockTable<O> {
     #[inline(always)]
     fn take_out(&mut self, lock: u32) -> Option<u32> {
         self.step_aside(Stand::Lock(lock));
-        let resources = &mut self.resources;
-        let (ties, resource) = self.locks.erase_with(lock, |lock| {
-            let resource = &mut resources[lock.resource];
-            resource.count_out(lock);
-            (lock.ties(), resource)
-        })?;
+        let entry = self.locks.get_mut(lock)?;
+        let ties = entry.ties();
+        let resource = &mut self.resources[ties.resource];
+        resource.count_out(entry);
         if let Some(others) = resource.queue_mut(ties.state) {
             others.close_gap(&mut self.locks, ties.queue);
         }
@@ -1103,6 +1102,7 @@ impl<O: Owner> LockTable<O> {
             None => &mut self.orphans,
         };
         others.close_gap(&mut self.locks, ties.owned);
+        self.locks.erase(lock);
         self.values.erase(ties.value);
         Some(ties.resource)
     }
