@@ -320,14 +320,14 @@ impl Queue {
 }
 
 impl Owner for Arc<Queue> {
-    type Change = Change;
+    type Change<'a> = Change<'a>;
 
-    fn open(&self, change: &Change, occasion: Occasion, value: bool) -> Result<Ticket> {
+    fn open(&self, change: &Change<'_>, occasion: Occasion, value: bool) -> Result<Ticket> {
         self.inner.lock().records.open(change, occasion, value)
     }
 
     #[inline(always)]
-    fn answer(&self, change: &Change, completion: Completion<'_>) -> Result<Ticket> {
+    fn answer(&self, change: &Change<'_>, completion: Completion<'_>) -> Result<Ticket> {
         let silent = completion.silent;
         let mut inner = self.inner.lock();
         let ticket = inner.records.answer(change, completion)?;
@@ -341,7 +341,7 @@ impl Owner for Arc<Queue> {
     fn conclude(
         &self,
         ticket: Ticket,
-        change: &Change,
+        change: &Change<'_>,
         completion: Completion<'_>,
     ) -> Result<Ticket> {
         let silent = completion.silent;
@@ -356,7 +356,7 @@ impl Owner for Arc<Queue> {
     fn change(
         &self,
         ticket: Ticket,
-        change: &Change,
+        change: &Change<'_>,
         occasion: Occasion,
         value: bool,
     ) -> Result<Ticket> {

@@ -65,8 +65,9 @@ impl<T: Named> Directory<T> {
         self.entries.next_used(index)
     }
 
+    /// The entry of that name, with its index.
     #[inline(always)]
-    pub(crate) fn find(&self, hash: u32, name: &[u8]) -> Option<u32> {
+    pub(crate) fn find(&self, hash: u32, name: &[u8]) -> Option<(u32, &T)> {
         if self.buckets == 0 {
             return None;
         }
@@ -74,7 +75,7 @@ impl<T: Named> Directory<T> {
         while at != NONE {
             let entry = &self.entries[at];
             if entry.place().hash == hash && entry.name() == name {
-                return Some(at);
+                return Some((at, entry));
             }
             at = entry.place().next;
         }
@@ -284,7 +285,8 @@ mod tests {
 
     #[inline(always)]
     fn find(directory: &Directory<Entry>, n: u32) -> Option<u32> {
-        directory.find(hash(n), n.to_string().as_bytes())
+        let found = directory.find(hash(n), n.to_string().as_bytes())?;
+        Some(found.0)
     }
 
     #[test]
@@ -327,10 +329,11 @@ mod tests {
         };
         let a = directory.insert(twin(b"a")).unwrap();
         let b = directory.insert(twin(b"b\0")).unwrap();
-        assert_eq!(directory.find(7, b"a"), Some(a));
-        assert_eq!(directory.find(7, b"b\0"), Some(b));
-        assert_eq!(directory.find(7, b"b"), None);
+        let find = |directory: &Directory<Entry>, name: &[u8]| Some(directory.find(7, name)?.0);
+        assert_eq!(find(&directory, b"a"), Some(a));
+        assert_eq!(find(&directory, b"b\0"), Some(b));
+        assert_eq!(find(&directory, b"b"), None);
         directory.erase(a);
-        assert_eq!(directory.find(7, b"b\0"), Some(b));
+        assert_eq!(find(&directory, b"b\0"), Some(b));
     }
 }

@@ -60,6 +60,7 @@ use crate::{
         Manner,
         RecordBuffer,
         Request,
+        Widened,
         Width, //
     },
 };
@@ -269,7 +270,8 @@ impl Device for ControlDevice {
     fn write(device: &Self, source: &mut impl Source) -> Result<usize> {
         let mut buffer = REQUEST_BUFFER;
         let bytes = read_request(source, &mut buffer)?;
-        device.carry_out(Request::parse(bytes, drop)?)
+        let mut widened = Widened::new();
+        device.carry_out(Request::parse(bytes, Manner::of(bytes)?, &mut widened)?)
     }
 }
 
@@ -461,13 +463,13 @@ impl LockspaceDevice {
     /// and, if the reply was to be returned but is not there yet, [`wire::PENDING`].
     #[inline(never)]
     fn carry_out(&self, bytes: &[u8], in_series: bool) -> Result<usize> {
-        let request = Request::parse(bytes, |manner| {
-            if manner != Manner::PLAIN {
-                self.file.queue().heed(manner);
-            }
-        })?;
+        let manner = Manner::of(bytes)?;
         let file = &self.file;
-        let (id, reply, outcome) = match request {
+        if manner != Manner::PLAIN {
+            file.queue().heed(manner);
+        }
+        let mut widened = Widened::new();
+        let (id, reply, outcome) = match Request::parse(bytes, manner, &mut widened)? {
             Request::Lock {
                 mode,
                 flags,

@@ -75,7 +75,10 @@ use self::{
 };
 use crate::{
     directory::Directory,
-    list::List,
+    list::{
+        Links,
+        List, //
+    },
     slab::{
         Slab,
         NONE, //
@@ -151,21 +154,21 @@ pub(crate) enum Occasion {
 /// what was set aside.
 pub(crate) trait Owner {
     /// The user's side of a request.
-    type Change;
+    type Change<'a>;
 
     /// Sets aside all that a lock's completion, with a value block if `value`, and its blocking
     /// notifications will need. The lock may be a new one, whose request is the operation, or one
     /// that comes from somebody else, perhaps in the middle of one.
-    fn open(&self, change: &Self::Change, occasion: Occasion, value: bool) -> Result<Ticket>;
+    fn open(&self, change: &Self::Change<'_>, occasion: Occasion, value: bool) -> Result<Ticket>;
 
     /// The request for a new lock ends at once: [`Self::open`] and [`Self::complete`] in one.
-    fn answer(&self, change: &Self::Change, completion: Completion<'_>) -> Result<Ticket>;
+    fn answer(&self, change: &Self::Change<'_>, completion: Completion<'_>) -> Result<Ticket>;
 
     /// A further operation ends at once: [`Self::change`] and [`Self::complete`] in one.
     fn conclude(
         &self,
         ticket: Ticket,
-        change: &Self::Change,
+        change: &Self::Change<'_>,
         completion: Completion<'_>,
     ) -> Result<Ticket>;
 
@@ -174,7 +177,7 @@ pub(crate) trait Owner {
     fn change(
         &self,
         ticket: Ticket,
-        change: &Self::Change,
+        change: &Self::Change<'_>,
         occasion: Occasion,
         value: bool,
     ) -> Result<Ticket>;
@@ -276,14 +279,11 @@ struct Client<O> {
 }
 
 impl<O> Client<O> {
-    /// Makes a new lock, of this client.
+    /// Makes room for a lock that is about to be made as number `index`.
     #[inline(always)]
-    fn take_on(&mut self, locks: &mut Slab<Lock>, berth: &Berth, mut lock: Lock) -> u32 {
-        let index = berth.vacancy.index;
-        lock.owned = self.owned.expect_back(locks, index);
+    fn expect(&mut self, locks: &mut Slab<Lock>, index: u32) -> Links {
         self.holdings.all += 1;
-        locks.fill(berth.vacancy, lock);
-        index
+        self.owned.expect_back(locks, index)
     }
 }
 
@@ -439,15 +439,15 @@ impl<O: Owner> LockTable<O> {
         hash: u32,
         name: &[u8],
         ask: &Ask,
-        change: &O::Change,
+        change: &O::Change<'_>,
     ) -> Result<(LockId, Outcome)> {
         ask.check_request()?;
         match self.resources.find(hash, name) {
             None => self.request_first(hash, name, client, ask, change),
-            Some(resource) if self.resources[resource].seat.is_taken() => {
+            Some((resource, found)) if found.seat.is_taken() => {
                 self.admit(resource, client, ask, change, ask.mode, false)
             }
-            Some(resource) => self.request_on(resource, client, ask, change),
+            Some((resource, _)) => self.request_on(resource, client, ask, change),
         }
     }
 
@@ -458,7 +458,7 @@ impl<O: Owner> LockTable<O> {
         name: &[u8],
         client: u32,
         ask: &Ask,
-        change: &O::Change,
+        change: &O::Change<'_>,
     ) -> Result<(LockId, Outcome)> {
         let resource = self.resources.insert(Resource::new(name, hash)?)?;
         self.admit(resource, client, ask, change, ask.mode, false)
@@ -470,7 +470,7 @@ impl<O: Owner> LockTable<O> {
         resource: u32,
         client: u32,
         ask: &Ask,
-        change: &O::Change,
+        change: &O::Change<'_>,
     ) -> Result<(LockId, Outcome)> {
         let verdict = self.decide(resource, Candidate::new(None, ask), Turn::New, false);
         if let Verdict::Grant { mode, alternative } = verdict {
@@ -488,8 +488,10 @@ impl<O: Owner> LockTable<O> {
         let value = ask.flags.any(Flags::VALBLK);
         let opened = owning.owner.open(change, occasion, value);
         let ticket = opened.inspect_err(|_| self.values.erase(berth.value))?;
-        let lock = Lock::new(&berth, resource, client, ticket, ask);
-        let lock = owning.take_on(&mut self.locks, &berth, lock);
+        let lock = berth.vacancy.index;
+        let owned = owning.expect(&mut self.locks, lock);
+        let entry = Lock::new(&berth, owned, resource, client, ticket, ask);
+        self.locks.fill(berth.vacancy, entry);
         if ask.flags.any(Flags::NOQUEUE) {
             self.complete(lock, Status::WouldWait);
             self.refuse(resource, None, ask);
@@ -512,7 +514,7 @@ impl<O: Owner> LockTable<O> {
         place: u32,
         client: u32,
         ask: &Ask,
-        change: &O::Change,
+        change: &O::Change<'_>,
         mode: Mode,
         alternative: bool,
     ) -> Result<(LockId, Outcome)> {
@@ -522,38 +524,42 @@ impl<O: Owner> LockTable<O> {
         if alternative {
             status.set(StatusFlags::ALTMODE);
         }
+        let mut value = None;
         if berth.value != NONE {
             let exchange = Exchange::new(berth.value, ask.flags, None, mode);
             status.set(exchange.carry_out(resource, &mut self.values));
+            value = self.values.get(berth.value);
         }
         let silent =
-            ask.reply == Reply::Return && berth.value == NONE && status == StatusFlags::default();
+            ask.reply == Reply::Return && value.is_none() && status == StatusFlags::default();
         let completion = Completion {
             id: berth.id,
             status: Status::Granted,
             flags: status,
-            value: self.values.get(berth.value),
+            value,
             last: false,
             silent,
         };
         let owning = &mut self.clients[client];
         let answered = owning.owner.answer(change, completion);
         let ticket = answered.inspect_err(|_| self.values.erase(berth.value))?;
-        let mut lock = Lock {
+        let queue = resource.expect(&mut self.locks, berth.vacancy.index, mode);
+        let owned = owning.expect(&mut self.locks, berth.vacancy.index);
+        let lock = Lock {
+            queue,
             state: State::Granted,
             since: self.now,
             granted: Some(mode),
             completed: Some(mode),
             last: Last::Completion,
             status,
-            ..Lock::new(&berth, place, client, ticket, ask)
+            ..Lock::new(&berth, owned, place, client, ticket, ask)
         };
-        resource.admit(&mut self.locks, berth.vacancy.index, &mut lock);
+        resource.count_in(self.locks.fill(berth.vacancy, lock));
         if resource.seat.is_taken() {
             self.idle.leave(resource.seat);
             resource.seat = Seat::NONE;
         }
-        owning.take_on(&mut self.locks, &berth, lock);
         Ok((berth.id, Outcome::new(silent)))
     }
 
@@ -574,7 +580,7 @@ impl<O: Owner> LockTable<O> {
         by: u32,
         ask: &Ask,
         value: &Value,
-        change: &O::Change,
+        change: &O::Change<'_>,
     ) -> Result<Outcome> {
         let lock = self.find(id)?;
         let entry = &self.locks[lock];
@@ -635,7 +641,7 @@ impl<O: Owner> LockTable<O> {
         &mut self,
         lock: u32,
         ask: &Ask,
-        change: &O::Change,
+        change: &O::Change<'_>,
         mode: Mode,
         alternative: bool,
     ) -> Result<Outcome> {
@@ -725,7 +731,7 @@ impl<O: Owner> LockTable<O> {
         flags: Flags,
         reply: Reply,
         value: &Value,
-        change: &O::Change,
+        change: &O::Change<'_>,
     ) -> Result<Outcome> {
         let lock = self.find(id)?;
         check_unlock(flags)?;
@@ -760,7 +766,7 @@ impl<O: Owner> LockTable<O> {
 
     /// Takes back what a lock waits for. A granted lock has nothing to cancel: that succeeds, and
     /// there is no completion. `ENOENT`, `EINVAL`, `ENOMEM`.
-    pub(crate) fn cancel(&mut self, id: LockId, flags: Flags, change: &O::Change) -> Result {
+    pub(crate) fn cancel(&mut self, id: LockId, flags: Flags, change: &O::Change<'_>) -> Result {
         let lock = self.find(id)?;
         check_unlock(flags)?;
         if self.locks[lock].state == State::Granted {
@@ -813,9 +819,9 @@ impl<O: Owner> LockTable<O> {
         name: &[u8],
         mode: Option<Mode>,
         ask: &Ask,
-        change: &O::Change,
+        change: &O::Change<'_>,
     ) -> Result<LockId> {
-        let resource = self.resources.find(hash, name).ok_or(ENOENT)?;
+        let (resource, _) = self.resources.find(hash, name).ok_or(ENOENT)?;
         let lock = self.find_orphan(resource, mode)?;
         let converting = self.locks[lock].state == State::Converting;
         let candidate = Candidate {
@@ -1119,7 +1125,13 @@ impl<O: Owner> LockTable<O> {
     }
 
     /// Replaces the user's side of a lock, for an unlock or a cancel.
-    fn change(&mut self, lock: u32, change: &O::Change, occasion: Occasion, value: bool) -> Result {
+    fn change(
+        &mut self,
+        lock: u32,
+        change: &O::Change<'_>,
+        occasion: Occasion,
+        value: bool,
+    ) -> Result {
         let entry = &mut self.locks[lock];
         if let Some(client) = self.clients.get(entry.client) {
             entry.ticket = client.owner.change(entry.ticket, change, occasion, value)?;
@@ -1134,7 +1146,7 @@ impl<O: Owner> LockTable<O> {
         lock: u32,
         ask: &Ask,
         value: &Value,
-        change: &O::Change,
+        change: &O::Change<'_>,
         occasion: Occasion,
     ) -> Result {
         let has_buffer = self.locks[lock].value != NONE;

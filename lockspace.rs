@@ -307,7 +307,8 @@ impl Lockspace {
     #[inline(always)]
     fn place(&self, name: &[u8]) -> (u32, u32) {
         let hash = self.hasher.hash(name);
-        (hash & ((1 << self.shard_bits) - 1), hash >> self.shard_bits)
+        let shard = hash & (1u32.wrapping_shl(self.shard_bits) - 1);
+        (shard, hash.wrapping_shr(self.shard_bits))
     }
 
     fn shard_of_id(&self, id: LockId) -> u32 {
@@ -341,7 +342,7 @@ impl OpenFile {
         reply: Reply,
         acknowledge: bool,
         name: &[u8],
-        change: &Change,
+        change: &Change<'_>,
     ) -> Result<(LockId, Outcome)> {
         let ask = Ask {
             acknowledge,
@@ -362,7 +363,7 @@ impl OpenFile {
         flags: Flags,
         reply: Reply,
         value: &Value,
-        change: &Change,
+        change: &Change<'_>,
     ) -> Result<Outcome> {
         let shard = self.lockspace.shard_of_id(id);
         let mut table = self.lockspace.lock_shard(shard)?;
@@ -379,7 +380,7 @@ impl OpenFile {
         flags: Flags,
         reply: Reply,
         value: &Value,
-        change: &Change,
+        change: &Change<'_>,
     ) -> Result<Outcome> {
         let shard = self.lockspace.shard_of_id(id);
         let mut table = self.lockspace.lock_shard(shard)?;
@@ -387,7 +388,7 @@ impl OpenFile {
     }
 
     /// Takes back what a lock waits for, anybody's.
-    pub(crate) fn cancel(&self, id: LockId, flags: Flags, change: &Change) -> Result {
+    pub(crate) fn cancel(&self, id: LockId, flags: Flags, change: &Change<'_>) -> Result {
         self.lock_shard_of(id)?.cancel(id, flags, change)
     }
 
@@ -402,7 +403,7 @@ impl OpenFile {
         mode: Option<Mode>,
         flags: Flags,
         name: &[u8],
-        change: &Change,
+        change: &Change<'_>,
     ) -> Result<LockId> {
         let ask = ask(mode.unwrap_or(Mode::Nl), flags, Reply::Record, change);
         let name = significant(name);
@@ -516,7 +517,7 @@ fn significant(name: &[u8]) -> &[u8] {
     name.get(..length).unwrap_or_default()
 }
 
-fn ask(mode: Mode, flags: Flags, reply: Reply, change: &Change) -> Ask {
+fn ask(mode: Mode, flags: Flags, reply: Reply, change: &Change<'_>) -> Ask {
     Ask {
         mode,
         flags,

@@ -124,11 +124,12 @@ struct Slot {
 }
 
 impl Slot {
-    fn new(user: User) -> Self {
+    #[inline(always)]
+    fn new(user: User, value: u32) -> Self {
         Slot {
             user,
             id: 0,
-            value: NONE,
+            value,
             spare: NONE,
             next: [Entry::END; Kind::COUNT],
             untold: Kinds::default(),
@@ -228,7 +229,7 @@ impl Records {
     /// Sets aside what a lock will need. An error has done nothing.
     pub(crate) fn open(
         &mut self,
-        change: &Change,
+        change: &Change<'_>,
         occasion: Occasion,
         value: bool,
     ) -> Result<Ticket> {
@@ -241,13 +242,18 @@ impl Records {
 
     /// The request for a new lock has ended at once. An error has done nothing.
     #[inline(always)]
-    pub(crate) fn answer(&mut self, change: &Change, completion: Completion<'_>) -> Result<Ticket> {
+    pub(crate) fn answer(
+        &mut self,
+        change: &Change<'_>,
+        completion: Completion<'_>,
+    ) -> Result<Ticket> {
         let room = self.values.room(completion.value.is_some())?;
-        let mut slot = Slot::new(change.apply(User::default()));
-        slot.value = room;
+        let vacant = self.slots.vacancy(SLOT_LIMIT);
+        let vacancy = vacant.inspect_err(|_| self.values.erase(room))?;
+        let slot = self.slots.fill(vacancy, Slot::new(User::default(), room));
+        change.apply_to(&mut slot.user);
         slot.end(&completion);
-        let inserted = self.slots.insert(slot, SLOT_LIMIT);
-        let ticket = inserted.inspect_err(|_| self.values.erase(room))?;
+        let ticket = vacancy.index;
         self.keep_value(room, completion.value);
         self.tell(ticket, &completion);
         Ok(ticket)
@@ -258,11 +264,15 @@ impl Records {
     pub(crate) fn conclude(
         &mut self,
         ticket: Ticket,
-        change: &Change,
+        change: &Change<'_>,
         completion: Completion<'_>,
     ) -> Result<Ticket> {
         let slot = &mut self.slots[ticket];
         let simple = slot.untold.is_empty() && slot.spare == NONE && completion.value.is_none();
+        if simple && completion.silent && completion.last {
+            self.free(ticket);
+            return Ok(ticket);
+        }
         if simple {
             change.apply_to(&mut slot.user);
             slot.end(&completion);
@@ -284,7 +294,7 @@ impl Records {
     pub(crate) fn change(
         &mut self,
         ticket: Ticket,
-        change: &Change,
+        change: &Change<'_>,
         occasion: Occasion,
         value: bool,
     ) -> Result<Ticket> {
@@ -461,9 +471,7 @@ impl Records {
     /// A new slot, with room for a value block if `value`.
     fn add(&mut self, user: User, value: bool) -> Result<u32> {
         let room = self.values.room(value)?;
-        let mut slot = Slot::new(user);
-        slot.value = room;
-        let inserted = self.slots.insert(slot, SLOT_LIMIT);
+        let inserted = self.slots.insert(Slot::new(user, room), SLOT_LIMIT);
         inserted.inspect_err(|_| self.values.erase(room))
     }
 
@@ -558,23 +566,27 @@ impl Records {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{terms::VALUE_LEN, wire::record_min};
+    use crate::{
+        terms::VALUE_LEN,
+        wire::{record_min, Given},
+    };
     use kernel::alloc::fail_after;
 
     const ID: LockId = 7;
     const WAITS: Occasion = Occasion::Operation { waits: true };
     const ENDS: Occasion = Occasion::Operation { waits: false };
 
-    /// What tells one user's side from another.
-    fn user(number: u64) -> User {
-        User {
-            cast_parameter: number,
-            ..User::default()
-        }
-    }
-
-    fn replace(number: u64) -> Change {
-        Change::Replace(user(number))
+    /// One that is told from others by its number.
+    fn replace(number: u64) -> Change<'static> {
+        Change::Replace(Box::leak(Box::new(Given {
+            xid: 0,
+            timeout: 0,
+            castparam: number,
+            castaddr: 0,
+            bastparam: 0,
+            bastaddr: 0,
+            lksb: 0,
+        })))
     }
 
     fn ended(status: Status, value: Option<&Value>) -> Completion<'_> {

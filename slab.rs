@@ -107,13 +107,19 @@ impl<T> Chunk<T> {
     }
 
     /// The next free slot of the round, and the round; there must be a free one.
-    #[inline]
+    #[inline(always)]
     fn next_free(&self) -> (u32, u32) {
         let free = self.all & !self.taken;
-        match free & self.ahead {
-            0 => (free.trailing_zeros(), self.round.wrapping_add(1)),
-            ahead => (ahead.trailing_zeros(), self.round),
+        let ahead = free & self.ahead;
+        if ahead == 0 {
+            return self.first_of_next(free);
         }
+        (ahead.trailing_zeros(), self.round)
+    }
+
+    #[cold]
+    fn first_of_next(&self, free: u64) -> (u32, u32) {
+        (free.trailing_zeros(), self.round.wrapping_add(1))
     }
 
     #[inline]
@@ -210,13 +216,13 @@ impl<T> Slab<T> {
         })
     }
 
+    /// Puts a value into a free slot, and returns it there.
     #[inline(always)]
-    pub(crate) fn fill(&mut self, vacancy: Vacancy, value: T) {
+    pub(crate) fn fill(&mut self, vacancy: Vacancy, value: T) -> &mut T {
         let Vacancy { index, round } = vacancy;
         let number = index >> SLOT_BITS;
         let chunk = &mut self.chunks[number as usize];
         chunk.take(slot_of(index) as u32, round);
-        chunk.slots[slot_of(index)] = Some(value);
         if chunk.is_full() {
             self.close(number);
         }
@@ -224,6 +230,7 @@ impl<T> Slab<T> {
             self.spare = NONE;
         }
         self.used += 1;
+        self.chunks[number as usize].slots[slot_of(index)].insert(value)
     }
 
     /// Empties a slot and returns what was in it; `None` if it was empty or is none.

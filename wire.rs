@@ -61,7 +61,7 @@ const RECORD_MIN_32: usize = size_of::<RawResult32>();
 pub(crate) const VERSION_LEN: usize = 12;
 
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
+#[repr(C, packed)]
 struct Header {
     version: [u32; 3],
     command: u8,
@@ -77,6 +77,15 @@ pub(crate) struct Manner(pub(crate) u32);
 
 impl Manner {
     pub(crate) const PLAIN: Manner = Manner(0);
+
+    /// That of a request. `EINVAL` for its size, `EBADE` for a version that is neither 6.0 nor 6.1.
+    #[inline(always)]
+    pub(crate) fn of(bytes: &[u8]) -> Result<Manner> {
+        check_request_size(bytes.len())?;
+        let (header, _) = Header::ref_from_prefix(bytes).map_err(|_| EINVAL)?;
+        header.manner()
+    }
+
     const NARROW: u32 = 1;
     const EXTENDED: u32 = 2;
 
@@ -125,9 +134,10 @@ impl Header {
     }
 }
 
-/// `struct dlm_lock_params`, but for the value block at its end; the name follows that.
+/// `struct dlm_lock_params`, but for the value block at its end; the name follows that. It is not
+/// aligned, so that it can be looked at where the request was copied to.
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
+#[repr(C, packed)]
 struct LockParams {
     mode: u8,
     namelen: u8,
@@ -135,28 +145,51 @@ struct LockParams {
     flags: u32,
     lkid: u32,
     parent: u32,
-    xid: u64,
-    timeout: u64,
-    castparam: u64,
-    castaddr: u64,
-    bastparam: u64,
-    bastaddr: u64,
-    lksb: u64,
+    given: Given,
+}
+
+/// What a lock's program gives to get back with its records, in the order of the header file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C, packed)]
+pub(crate) struct Given {
+    pub(crate) xid: u64,
+    pub(crate) timeout: u64,
+    pub(crate) castparam: u64,
+    pub(crate) castaddr: u64,
+    pub(crate) bastparam: u64,
+    pub(crate) bastaddr: u64,
+    pub(crate) lksb: u64,
+}
+
+/// Where the parameters of a 32-bit program's request are put as a 64-bit program would have them.
+pub(crate) struct Widened(Option<LockParams>);
+
+impl Widened {
+    pub(crate) const fn new() -> Self {
+        Widened(None)
+    }
 }
 
 impl LockParams {
     /// The parameters of a lock request, the value block, and what follows them.
     #[inline(always)]
-    fn parse(body: &[u8], width: Width) -> Result<(Self, &Value, &[u8])> {
+    fn parse<'a>(
+        body: &'a [u8],
+        width: Width,
+        widened: &'a mut Widened,
+    ) -> Result<(&'a Self, &'a Value, &'a [u8])> {
         let (params, rest) = match width {
-            Width::Bits64 => Self::read_from_prefix(body).map_err(|_| EINVAL)?,
-            Width::Bits32 => {
-                let (params, rest) = LockParams32::read_from_prefix(body).map_err(|_| EINVAL)?;
-                (params.into(), rest)
-            }
+            Width::Bits64 => Self::ref_from_prefix(body).map_err(|_| EINVAL)?,
+            Width::Bits32 => Self::widen(body, widened)?,
         };
         let (value, rest) = Value::ref_from_prefix(rest).map_err(|_| EINVAL)?;
         Ok((params, value, rest))
+    }
+
+    #[cold]
+    fn widen<'a>(body: &'a [u8], widened: &'a mut Widened) -> Result<(&'a Self, &'a [u8])> {
+        let (params, rest) = LockParams32::read_from_prefix(body).map_err(|_| EINVAL)?;
+        Ok((widened.0.insert(params.into()), rest))
     }
 }
 
@@ -189,13 +222,15 @@ impl From<LockParams32> for LockParams {
             flags: params.flags,
             lkid: params.lkid,
             parent: params.parent,
-            xid: params.xid,
-            timeout: params.timeout,
-            castparam: params.castparam.into(),
-            castaddr: params.castaddr.into(),
-            bastparam: params.bastparam.into(),
-            bastaddr: params.bastaddr.into(),
-            lksb: params.lksb.into(),
+            given: Given {
+                xid: params.xid,
+                timeout: params.timeout,
+                castparam: params.castparam.into(),
+                castaddr: params.castaddr.into(),
+                bastparam: params.bastparam.into(),
+                bastaddr: params.bastaddr.into(),
+                lksb: params.lksb.into(),
+            },
         }
     }
 }
@@ -306,16 +341,30 @@ pub(crate) struct User {
     pub(crate) xid: u64,
 }
 
+impl From<&Given> for User {
+    #[inline(always)]
+    fn from(given: &Given) -> Self {
+        User {
+            cast_address: given.castaddr,
+            cast_parameter: given.castparam,
+            blocking_address: given.bastaddr,
+            blocking_parameter: given.bastparam,
+            lksb: given.lksb,
+            xid: given.xid,
+        }
+    }
+}
+
 /// What a request puts in the place of a lock's [`User`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Change {
+pub(crate) enum Change<'a> {
     /// A LOCK request replaces all of it.
-    Replace(User),
+    Replace(&'a Given),
     /// An unlock or a cancel replaces the status block, and the parameter unless it is 0.
     Finish { cast_parameter: u64, lksb: u64 },
 }
 
-impl Change {
+impl Change<'_> {
     /// The program's side after the change.
     #[inline]
     pub(crate) fn apply(&self, before: User) -> User {
@@ -327,7 +376,7 @@ impl Change {
     #[inline]
     pub(crate) fn apply_to(&self, user: &mut User) {
         match *self {
-            Change::Replace(new) => *user = new,
+            Change::Replace(given) => *user = given.into(),
             Change::Finish {
                 cast_parameter,
                 lksb,
@@ -342,7 +391,7 @@ impl Change {
 
     /// Whether the program wants to be told when its lock is in somebody's way.
     pub(crate) fn listens(&self) -> bool {
-        matches!(self, Change::Replace(user) if user.blocking_address != 0)
+        matches!(self, Change::Replace(given) if given.bastaddr != 0)
     }
 }
 
@@ -370,14 +419,14 @@ pub(crate) enum Request<'a> {
         flags: Flags,
         reply: Reply,
         name: &'a [u8],
-        change: Change,
+        change: Change<'a>,
     },
     /// A lock that outlived its file, to go on with.
     Adopt {
         mode: Option<Mode>,
         flags: Flags,
         name: &'a [u8],
-        change: Change,
+        change: Change<'a>,
     },
     /// Another mode for a lock; `mode` is `None` if the number is none, which matters only if
     /// there is such a lock.
@@ -387,19 +436,19 @@ pub(crate) enum Request<'a> {
         flags: Flags,
         reply: Reply,
         value: &'a Value,
-        change: Change,
+        change: Change<'a>,
     },
     Unlock {
         id: u32,
         flags: Flags,
         reply: Reply,
         value: &'a Value,
-        change: Change,
+        change: Change<'a>,
     },
     Cancel {
         id: u32,
         flags: Flags,
-        change: Change,
+        change: Change<'a>,
     },
     /// The end of a lock's waiting, because it is in a deadlock.
     Deadlock {
@@ -449,7 +498,8 @@ pub(crate) fn check_series(bytes: &[u8]) -> Result {
 
 fn extended_header(bytes: &[u8]) -> Result<Header> {
     let (header, _) = Header::read_from_prefix(bytes).map_err(|_| EINVAL)?;
-    if header.version[..2] != [VERSION[0], EXTENDED_MINOR] {
+    let [major, minor, _] = header.version;
+    if [major, minor] != [VERSION[0], EXTENDED_MINOR] {
         return Err(EINVAL);
     }
     Ok(header)
@@ -466,17 +516,16 @@ pub(crate) fn split_series(bytes: &[u8]) -> Result<(&[u8], &[u8])> {
 }
 
 impl<'a> Request<'a> {
-    /// Reads a request, all of `bytes`.
+    /// Reads a request, all of `bytes`, in the manner that [`Manner::of`] has found it to be in.
     ///
-    /// In this order: `EINVAL` for its size, `EBADE` for a version that is neither 6.0 nor 6.1,
-    /// `EINVAL` for a command or parameters that make no sense in any state. Once the version is
-    /// known to be right, `tell` hears what the request says of its program.
+    /// `EINVAL` for a command or parameters that make no sense in any state.
     #[inline(always)]
-    pub(crate) fn parse(bytes: &'a [u8], tell: impl FnOnce(Manner)) -> Result<Request<'a>> {
-        check_request_size(bytes.len())?;
-        let (header, body) = Header::read_from_prefix(bytes).map_err(|_| EINVAL)?;
-        let manner = header.manner()?;
-        tell(manner);
+    pub(crate) fn parse(
+        bytes: &'a [u8],
+        manner: Manner,
+        widened: &'a mut Widened,
+    ) -> Result<Request<'a>> {
+        let (header, body) = Header::ref_from_prefix(bytes).map_err(|_| EINVAL)?;
         let (width, extended) = (manner.width(), manner.is_extended());
         if extended && header.length != 0 && usize::from(header.length) != bytes.len() {
             return Err(EINVAL);
@@ -485,10 +534,10 @@ impl<'a> Request<'a> {
             return Err(EINVAL);
         }
         match header.command {
-            command::LOCK => Self::parse_lock(body, width, extended),
-            command::UNLOCK => Self::parse_unlock(body, width, extended),
+            command::LOCK => Self::parse_lock(body, width, extended, widened),
+            command::UNLOCK => Self::parse_unlock(body, width, extended, widened),
             command::DEADLOCK => {
-                let (params, ..) = LockParams::parse(body, width)?;
+                let (params, ..) = LockParams::parse(body, width, widened)?;
                 Ok(Request::Deadlock {
                     id: params.lkid,
                     flags: Flags(params.flags),
@@ -520,20 +569,19 @@ impl<'a> Request<'a> {
     }
 
     #[inline(always)]
-    fn parse_lock(body: &'a [u8], width: Width, extended: bool) -> Result<Request<'a>> {
-        let (params, value, rest) = LockParams::parse(body, width)?;
-        if params.castaddr == 0 || params.lksb == 0 {
+    fn parse_lock(
+        body: &'a [u8],
+        width: Width,
+        extended: bool,
+        widened: &'a mut Widened,
+    ) -> Result<Request<'a>> {
+        let (params, value, rest) = LockParams::parse(body, width, widened)?;
+        let given = &params.given;
+        if given.castaddr == 0 || given.lksb == 0 {
             return Err(EINVAL);
         }
         let (flags, reply) = Reply::split(Flags(params.flags), extended);
-        let change = Change::Replace(User {
-            cast_address: params.castaddr,
-            cast_parameter: params.castparam,
-            blocking_address: params.bastaddr,
-            blocking_parameter: params.bastparam,
-            lksb: params.lksb,
-            xid: params.xid,
-        });
+        let change = Change::Replace(given);
         let mode = Mode::new(params.mode);
         if flags.any(Flags::CONVERT) {
             return Ok(Request::Convert {
@@ -567,13 +615,18 @@ impl<'a> Request<'a> {
     }
 
     #[inline(always)]
-    fn parse_unlock(body: &'a [u8], width: Width, extended: bool) -> Result<Request<'a>> {
-        let (params, value, _) = LockParams::parse(body, width)?;
+    fn parse_unlock(
+        body: &'a [u8],
+        width: Width,
+        extended: bool,
+        widened: &'a mut Widened,
+    ) -> Result<Request<'a>> {
+        let (params, value, _) = LockParams::parse(body, width, widened)?;
         let id = params.lkid;
         let (flags, reply) = Reply::split(Flags(params.flags), extended);
         let change = Change::Finish {
-            cast_parameter: params.castparam,
-            lksb: params.lksb,
+            cast_parameter: params.given.castparam,
+            lksb: params.given.lksb,
         };
         if flags.any(Flags::CANCEL) {
             return Ok(Request::Cancel { id, flags, change });
@@ -772,7 +825,8 @@ mod tests {
 
     #[inline(always)]
     fn parse(bytes: &[u8]) -> Result<Request<'_>> {
-        Request::parse(bytes, drop)
+        let widened = Box::leak(Box::new(Widened::new()));
+        Request::parse(bytes, Manner::of(bytes)?, widened)
     }
 
     /// The same request as an extended one.
@@ -885,6 +939,16 @@ mod tests {
         bytes
     }
 
+    const GIVEN: Given = Given {
+        xid: 100,
+        timeout: 101,
+        castparam: 102,
+        castaddr: 103,
+        bastparam: 104,
+        bastaddr: 105,
+        lksb: 106,
+    };
+
     const USER: User = User {
         xid: 100,
         cast_parameter: 102,
@@ -903,7 +967,7 @@ mod tests {
                 flags: Flags::NOQUEUE,
                 reply: Reply::Record,
                 name: b"name",
-                change: Change::Replace(USER),
+                change: Change::Replace(&GIVEN),
             })
         );
     }
@@ -918,7 +982,7 @@ mod tests {
                 flags: Flags::CONVERT.with(Flags::VALBLK),
                 reply: Reply::Record,
                 value: &[9; VALUE_LEN],
-                change: Change::Replace(USER),
+                change: Change::Replace(&GIVEN),
             })
         );
     }
@@ -1122,6 +1186,7 @@ mod tests {
         put(&mut bytes, 20, &flags.to_ne_bytes());
         put(&mut bytes, 24, &77u32.to_ne_bytes());
         put(&mut bytes, 32, &100u64.to_ne_bytes());
+        put(&mut bytes, 40, &101u64.to_ne_bytes());
         for (n, at) in [48, 52, 56, 60, 64].into_iter().enumerate() {
             put(&mut bytes, at, &(n as u32 + 102).to_ne_bytes());
         }
@@ -1135,17 +1200,16 @@ mod tests {
             let mut bytes = lock32(1, 4);
             bytes.extend(b"name");
             bytes.extend(vec![0; padding]);
-            let mut width = None;
-            let request = Request::parse(&bytes, |manner| width = Some(manner.width()));
-            assert_eq!(width, Some(Width::Bits32));
+            let manner = Manner::of(&bytes);
+            assert_eq!(manner.map(Manner::width), Ok(Width::Bits32));
             assert_eq!(
-                request,
+                parse(&bytes),
                 Ok(Request::Lock {
                     mode: Mode::Pr,
                     flags: Flags::NOQUEUE,
                     reply: Reply::Record,
                     name: b"name",
-                    change: Change::Replace(USER),
+                    change: Change::Replace(&GIVEN),
                 })
             );
         }
@@ -1165,7 +1229,7 @@ mod tests {
                 flags: Flags::CONVERT.with(Flags::VALBLK),
                 reply: Reply::Record,
                 value: &[9; VALUE_LEN],
-                change: Change::Replace(USER),
+                change: Change::Replace(&GIVEN),
             })
         );
         bytes[12] = command::UNLOCK;
@@ -1220,7 +1284,7 @@ mod tests {
                 mode,
                 flags: Flags::ORPHAN,
                 name: &b"name"[..],
-                change: Change::Replace(USER),
+                change: Change::Replace(&GIVEN),
             })
         };
         assert_eq!(parse(&bytes), adopt(Some(Mode::Pr)));

@@ -41,7 +41,7 @@ impl IdSpace {
 
     /// The shard that an id belongs to.
     pub(crate) const fn shard_of(id: LockId, shard_bits: u32) -> u32 {
-        id & ((1 << shard_bits) - 1)
+        id & (1u32.wrapping_shl(shard_bits) - 1)
     }
 
     const fn bits(self) -> u32 {
@@ -57,15 +57,19 @@ impl IdSpace {
     #[inline(always)]
     pub(super) const fn encode(self, slot: u32, generation: u32) -> LockId {
         let number = slot.wrapping_add(1);
-        let (form, generation, number) = if number < Self::SHORT_SLOTS {
-            let bits = Self::SHORT_BITS + self.bits();
-            (0, generation.wrapping_shl(bits), number)
-        } else {
-            let generation = generation << Self::LONG_BITS;
-            (Self::FORM, generation, number - Self::SHORT_SLOTS)
-        };
+        if number >= Self::SHORT_SLOTS {
+            return self.encode_long(number - Self::SHORT_SLOTS, generation);
+        }
+        let generation = generation.wrapping_shl(Self::SHORT_BITS);
+        let place = (generation | number).wrapping_shl(self.bits());
+        (place & (Self::FORM - 1)) | self.shard as u32
+    }
+
+    #[cold]
+    const fn encode_long(self, number: u32, generation: u32) -> LockId {
+        let generation = (generation << Self::LONG_BITS) & (Self::FORM - 1);
         let place = number.wrapping_shl(self.bits()) | self.shard as u32;
-        form | (generation & (Self::FORM - 1)) | place
+        Self::FORM | generation | place
     }
 
     /// The slot that an id of this shard names, whether or not it is stale.

@@ -133,9 +133,10 @@ pub(super) struct Berth {
 
 impl Lock {
     /// A lock on none of its resource's queues.
-    #[inline]
+    #[inline(always)]
     pub(super) fn new(
         berth: &Berth,
+        owned: Links,
         resource: u32,
         client: u32,
         ticket: Ticket,
@@ -144,7 +145,7 @@ impl Lock {
         Lock {
             id: berth.id,
             queue: Links::NEW,
-            owned: Links::NEW,
+            owned,
             resource,
             client,
             ticket,
@@ -297,16 +298,15 @@ impl Resource {
         })
     }
 
-    /// Puts a granted lock on its queue that is about to be made as number `index`. NL is in nobody's
-    /// way: behind the others it lengthens no search for those who are.
+    /// Makes room for a lock that is about to be made as number `index`, granted in `mode`. NL is in
+    /// nobody's way: behind the others it lengthens no search for those who are.
     #[inline(always)]
-    pub(super) fn admit(&mut self, locks: &mut Slab<Lock>, index: u32, lock: &mut Lock) {
-        self.count_in(lock);
-        lock.queue = if lock.granted == Some(Mode::Nl) {
+    pub(super) fn expect(&mut self, locks: &mut Slab<Lock>, index: u32, mode: Mode) -> Links {
+        if mode == Mode::Nl {
             self.granted.expect_back(locks, index)
         } else {
             self.granted.expect_front(locks, index)
-        };
+        }
     }
 
     /// The last lock has gone, and with it the value block. Returns what room there was for one.

@@ -24,9 +24,9 @@ use crate::{
     },
     wire::{
         Change,
+        Given,
         Record,
         RecordBuffer,
-        User,
         Width,
         RECORD_MAX, //
     },
@@ -53,20 +53,20 @@ impl Queue {
 }
 
 impl Owner for Arc<Queue> {
-    type Change = Change;
+    type Change<'a> = Change<'a>;
 
-    fn open(&self, change: &Change, occasion: Occasion, value: bool) -> Result<Ticket> {
+    fn open(&self, change: &Change<'_>, occasion: Occasion, value: bool) -> Result<Ticket> {
         self.records(|records| records.open(change, occasion, value))
     }
 
-    fn answer(&self, change: &Change, completion: Completion<'_>) -> Result<Ticket> {
+    fn answer(&self, change: &Change<'_>, completion: Completion<'_>) -> Result<Ticket> {
         self.records(|records| records.answer(change, completion))
     }
 
     fn conclude(
         &self,
         ticket: Ticket,
-        change: &Change,
+        change: &Change<'_>,
         completion: Completion<'_>,
     ) -> Result<Ticket> {
         self.records(|records| records.conclude(ticket, change, completion))
@@ -75,7 +75,7 @@ impl Owner for Arc<Queue> {
     fn change(
         &self,
         ticket: Ticket,
-        change: &Change,
+        change: &Change<'_>,
         occasion: Occasion,
         value: bool,
     ) -> Result<Ticket> {
@@ -171,13 +171,14 @@ pub struct File<'a> {
 }
 
 /// What a program gives with a request.
-const CHANGE: Change = Change::Replace(User {
-    cast_address: 1,
-    cast_parameter: 2,
-    blocking_address: 0,
-    blocking_parameter: 0,
-    lksb: 3,
+const CHANGE: Change<'_> = Change::Replace(&Given {
     xid: 0,
+    timeout: 0,
+    castparam: 2,
+    castaddr: 1,
+    bastparam: 0,
+    bastaddr: 0,
+    lksb: 3,
 });
 
 fn ask(mode: Mode) -> Ask {

@@ -104,7 +104,7 @@ pub(crate) fn places<O>(table: &LockTable<O>) -> Vec<(LockId, u32)> {
 /// Whether there is a resource of that name.
 pub(crate) fn knows<O>(table: &LockTable<O>, hash: u32, name: &[u8]) -> bool {
     let found = table.resources.find(hash, name);
-    found.is_some_and(|resource| !table.resources[resource].seat.is_taken())
+    found.is_some_and(|(_, resource)| !resource.seat.is_taken())
 }
 
 /// The resources that locks are on.
@@ -175,7 +175,8 @@ pub(crate) fn check<O: Owner>(table: &LockTable<O>, hash: impl Fn(&[u8]) -> u32)
     for index in resources(table) {
         let resource = &table.resources[index];
         let name = resource.name.bytes();
-        assert_eq!(table.resources.find(hash(name), name), Some(index));
+        let found = table.resources.find(hash(name), name);
+        assert_eq!(found.map(|(place, _)| place), Some(index));
         if resource.value != NONE {
             assert!(values.insert(resource.value), "a value block of two");
         }

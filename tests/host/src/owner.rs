@@ -13,13 +13,12 @@ use crate::{
         Owner,
         Ticket, //
     },
-    reader::Reader,
+    reader::{
+        Gift,
+        Reader, //
+    },
     terms::Mode,
     view::Record,
-    wire::{
-        Change,
-        User, //
-    },
 };
 use kernel::prelude::*;
 use std::{
@@ -44,22 +43,13 @@ pub(crate) struct Open {
 }
 
 /// What the program of that number gives; not all of it every time, where that is possible.
-fn change_of(number: u32, finishes: bool) -> Change {
+fn gift_of(number: u32, finishes: bool) -> Gift {
     let n = 10 * (1 + u64::from(number));
     if finishes && number % 3 > 0 {
-        return Change::Finish {
-            cast_parameter: n * u64::from(number % 3 - 1),
-            lksb: n + 1,
-        };
+        Gift::with_end(n * u64::from(number % 3 - 1), n)
+    } else {
+        Gift::with_lock(n)
     }
-    Change::Replace(User {
-        cast_address: n + 2,
-        cast_parameter: n + 3,
-        blocking_address: n + 4,
-        blocking_parameter: n + 5,
-        lksb: n + 6,
-        xid: n + 7,
-    })
 }
 
 /// What all the clients of a table were told.
@@ -134,14 +124,14 @@ impl Client {
 }
 
 impl Owner for Client {
-    type Change = u32;
+    type Change<'a> = u32;
 
     fn open(&self, user: &u32, occasion: Occasion, value: bool) -> Result<Ticket> {
         KBox::new((), GFP_KERNEL)?;
         let mut desk = self.desk.borrow_mut();
-        let ticket = desk
-            .reader(self.number)
-            .open(&change_of(*user, false), occasion, value)?;
+        let ticket =
+            desk.reader(self.number)
+                .open(&gift_of(*user, false).change(), occasion, value)?;
         Ok(desk.issue(Open {
             client: self.number,
             user: *user,
@@ -166,7 +156,8 @@ impl Owner for Client {
             return Ok(ticket);
         };
         let finishes = occasion != Occasion::Operation { waits: true };
-        let change = change_of(*user, finishes);
+        let gift = gift_of(*user, finishes);
+        let change = gift.change();
         let inner = desk
             .reader(self.number)
             .change(inner, &change, occasion, value)?;
@@ -194,7 +185,8 @@ impl Owner for Client {
         KBox::new((), GFP_KERNEL)?;
         let mut desk = self.desk.borrow_mut();
         let record = (!completion.silent).then(|| self.record(*user, &completion));
-        let change = change_of(*user, false);
+        let gift = gift_of(*user, false);
+        let change = gift.change();
         let ticket = desk.reader(self.number).answer(&change, completion)?;
         desk.records.extend(record);
         Ok(desk.issue(Open {
@@ -215,7 +207,8 @@ impl Owner for Client {
         };
         let record = (!completion.silent).then(|| self.record(*user, &completion));
         let last = completion.last;
-        let change = change_of(*user, true);
+        let gift = gift_of(*user, true);
+        let change = gift.change();
         let inner = desk
             .reader(self.number)
             .conclude(inner, &change, completion)?;

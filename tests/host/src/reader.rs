@@ -18,6 +18,7 @@ use crate::{
     wire::{
         record_length,
         Change,
+        Given,
         News,
         Record,
         User,
@@ -29,6 +30,50 @@ use std::collections::{
     HashMap,
     VecDeque, //
 };
+
+/// What a program gives with a request.
+pub(crate) struct Gift {
+    given: Given,
+    finishes: bool,
+}
+
+impl Gift {
+    /// With a LOCK request: numbers of its own from `n` on.
+    pub(crate) fn with_lock(n: u64) -> Self {
+        Gift {
+            given: Given {
+                xid: n + 1,
+                timeout: n + 2,
+                castparam: n + 3,
+                castaddr: n + 4,
+                bastparam: n + 5,
+                bastaddr: n + 6,
+                lksb: n + 7,
+            },
+            finishes: false,
+        }
+    }
+
+    /// With an unlock or a cancel; without a parameter that is to be new if that is 0.
+    pub(crate) fn with_end(castparam: u64, n: u64) -> Self {
+        let Gift { given, .. } = Gift::with_lock(n);
+        Gift {
+            given: Given { castparam, ..given },
+            finishes: true,
+        }
+    }
+
+    pub(crate) fn change(&self) -> Change<'_> {
+        if self.finishes {
+            Change::Finish {
+                cast_parameter: self.given.castparam,
+                lksb: self.given.lksb,
+            }
+        } else {
+            Change::Replace(&self.given)
+        }
+    }
+}
 
 /// What is known of a lock.
 struct Life {
@@ -96,7 +141,7 @@ impl Reader {
 
     pub(crate) fn open(
         &mut self,
-        change: &Change,
+        change: &Change<'_>,
         occasion: Occasion,
         value: bool,
     ) -> Result<Ticket> {
@@ -110,7 +155,7 @@ impl Reader {
         Ok(ticket)
     }
 
-    fn live(&mut self, ticket: Ticket, change: &Change, pending: bool) {
+    fn live(&mut self, ticket: Ticket, change: &Change<'_>, pending: bool) {
         self.locks += 1;
         let life = Life {
             number: self.locks,
@@ -123,7 +168,7 @@ impl Reader {
     pub(crate) fn change(
         &mut self,
         ticket: Ticket,
-        change: &Change,
+        change: &Change<'_>,
         occasion: Occasion,
         value: bool,
     ) -> Result<Ticket> {
@@ -136,7 +181,7 @@ impl Reader {
         Ok(current)
     }
 
-    fn renew(&mut self, ticket: Ticket, current: Ticket, change: &Change, occasion: Occasion) {
+    fn renew(&mut self, ticket: Ticket, current: Ticket, change: &Change<'_>, occasion: Occasion) {
         let mut life = self.lives.remove(&ticket).unwrap();
         life.user = change.apply(life.user);
         for note in self.notes().filter(|note| note.lock == life.number) {
@@ -158,7 +203,11 @@ impl Reader {
     }
 
     /// Opens and completes in one; it must come to the same.
-    pub(crate) fn answer(&mut self, change: &Change, completion: Completion<'_>) -> Result<Ticket> {
+    pub(crate) fn answer(
+        &mut self,
+        change: &Change<'_>,
+        completion: Completion<'_>,
+    ) -> Result<Ticket> {
         let before = self.records.used();
         let news = news_of(&completion);
         let (id, last) = (completion.id, completion.last);
@@ -176,7 +225,7 @@ impl Reader {
     pub(crate) fn conclude(
         &mut self,
         ticket: Ticket,
-        change: &Change,
+        change: &Change<'_>,
         completion: Completion<'_>,
     ) -> Result<Ticket> {
         let before = self.records.used();
@@ -436,26 +485,18 @@ mod tests {
     }
 
     impl Bench {
-        fn change_of(&self, act: &Act) -> Change {
+        fn gift_of(&self, act: &Act) -> Gift {
             let n = 10 * self.steps;
-            if !act.replaces {
-                return Change::Finish {
-                    cast_parameter: if self.steps % 3 == 0 { 0 } else { n },
-                    lksb: n + 1,
-                };
+            if act.replaces {
+                Gift::with_lock(n)
+            } else {
+                Gift::with_end(if self.steps % 3 == 0 { 0 } else { n }, n)
             }
-            Change::Replace(User {
-                cast_address: n + 2,
-                cast_parameter: n + 3,
-                blocking_address: n + 4,
-                blocking_parameter: n + 5,
-                lksb: n + 6,
-                xid: n + 7,
-            })
         }
 
         fn change(&mut self, act: &Act, which: usize, occasion: Occasion, value: bool) {
-            let change = self.change_of(act);
+            let gift = self.gift_of(act);
+            let change = gift.change();
             let stage = &mut self.stages[which];
             fail_after(act.memory);
             let result = self.reader.change(stage.ticket, &change, occasion, value);
@@ -479,7 +520,8 @@ mod tests {
                 Step::Told if being_read > 0 => self.reader.told(act.pick % being_read),
                 Step::Untold if being_read > 0 => self.reader.untold(act.pick % being_read),
                 Step::Open(occasion) if self.stages.len() < 12 => {
-                    let change = self.change_of(act);
+                    let gift = self.gift_of(act);
+                    let change = gift.change();
                     fail_after(act.memory);
                     let opened = self.reader.open(&change, occasion, act.value);
                     fail_after(None);
@@ -493,7 +535,8 @@ mod tests {
                     }));
                 }
                 Step::Answer { last, value } if self.stages.len() < 12 => {
-                    let change = self.change_of(act);
+                    let gift = self.gift_of(act);
+                    let change = gift.change();
                     let id = 1 + self.steps as u32;
                     let block = value.then_some([self.steps as u8; VALUE_LEN]);
                     fail_after(act.memory);
@@ -533,7 +576,8 @@ mod tests {
                     let stage = &self.stages[which];
                     let block = value.then_some([self.steps as u8; VALUE_LEN]);
                     let completion = completion(stage.id, act, last, block.as_ref());
-                    let (ticket, change) = (stage.ticket, self.change_of(act));
+                    let (ticket, gift) = (stage.ticket, self.gift_of(act));
+                    let change = gift.change();
                     fail_after(act.memory);
                     let result = self.reader.conclude(ticket, &change, completion);
                     fail_after(None);

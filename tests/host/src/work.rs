@@ -34,7 +34,7 @@ use std::collections::HashSet;
 struct Nobody;
 
 impl Owner for Nobody {
-    type Change = ();
+    type Change<'a> = ();
 
     fn open(&self, _: &(), _: Occasion, _: bool) -> Result<Ticket> {
         Ok(0)
