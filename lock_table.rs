@@ -299,29 +299,34 @@ impl Holdings {
     pub(crate) fn granted(&self) -> u32 {
         self.all - self.converting - self.waiting
     }
+
+    /// The count of those in this state, if that is waiting at all.
+    #[inline(always)]
+    fn who_wait(&mut self, state: State) -> Option<&mut u32> {
+        match state {
+            State::Converting => Some(&mut self.converting),
+            State::Waiting => Some(&mut self.waiting),
+            State::Granted | State::Loose => None,
+        }
+    }
 }
 
 /// How many locks of a client wait in this state, if that is waiting at all.
 fn fellow_waiters<O>(clients: &mut Slab<Client<O>>, client: u32, state: State) -> Option<&mut u32> {
-    if !matches!(state, State::Converting | State::Waiting) {
+    if !state.waits() {
         return None;
     }
-    let holdings = &mut clients.get_mut(client)?.holdings;
-    Some(if state == State::Converting {
-        &mut holdings.converting
-    } else {
-        &mut holdings.waiting
-    })
+    clients.get_mut(client)?.holdings.who_wait(state)
 }
 
 /// Counts a lock in this state as no longer its client's, which is returned; an orphan has none.
 #[inline(always)]
 fn disown<O>(clients: &mut Slab<Client<O>>, client: u32, state: State) -> Option<&mut Client<O>> {
-    if let Some(fellows) = fellow_waiters(clients, client, state) {
-        *fellows -= 1;
-    }
     let client = clients.get_mut(client)?;
     client.holdings.all -= 1;
+    if let Some(fellows) = client.holdings.who_wait(state) {
+        *fellows -= 1;
+    }
     Some(client)
 }
 
@@ -495,7 +500,7 @@ impl<O: Owner> LockTable<O> {
         if ask.flags.any(Flags::NOQUEUE) {
             self.complete(lock, Status::WouldWait);
             self.refuse(resource, None, ask);
-            self.take_out(lock);
+            self.end(lock);
         } else {
             if ask.acknowledge {
                 owning.owner.acknowledge(ticket, berth.id);
@@ -524,14 +529,13 @@ impl<O: Owner> LockTable<O> {
         if alternative {
             status.set(StatusFlags::ALTMODE);
         }
+        let silent = ask.reply == Reply::Return && !alternative && !ask.flags.any(Flags::VALBLK);
         let mut value = None;
         if berth.value != NONE {
             let exchange = Exchange::new(berth.value, ask.flags, None, mode);
             status.set(exchange.carry_out(resource, &mut self.values));
             value = self.values.get(berth.value);
         }
-        let silent =
-            ask.reply == Reply::Return && value.is_none() && status == StatusFlags::default();
         let completion = Completion {
             id: berth.id,
             status: Status::Granted,
@@ -804,7 +808,7 @@ impl<O: Owner> LockTable<O> {
         }
         self.complete(lock, status);
         if !conversion {
-            self.take_out(lock);
+            self.end(lock);
         }
         self.settle(resource);
     }
@@ -1045,11 +1049,16 @@ impl<O: Owner> LockTable<O> {
         if entry.contention.is_some() {
             self.settle_contended(resource);
         } else if entry.granted.is_empty() {
-            let (seat, before) = self.idle.enter(resource);
-            self.values.erase(entry.end(seat));
-            self.step_aside(Stand::Resource(resource));
-            self.resources.erase(before);
+            let before = self.idle.enter(resource, entry, &mut self.values);
+            self.leave(resource, before);
         }
+    }
+
+    /// A resource has become one of the idle, in the place of another one, if that is one.
+    #[inline(always)]
+    fn leave(&mut self, resource: u32, before: u32) {
+        self.step_aside(Stand::Resource(resource));
+        self.resources.erase(before);
     }
 
     fn settle_contended(&mut self, resource: u32) {
@@ -1084,19 +1093,13 @@ impl<O: Owner> LockTable<O> {
         })
     }
 
-    /// Ends a lock, and lets others have what it held.
+    /// Ends a lock. If it is on a queue still, others may have what it held.
     #[inline(always)]
     fn end(&mut self, lock: u32) {
-        if let Some(resource) = self.take_out(lock) {
-            self.settle(resource);
-        }
-    }
-
-    /// Ends a lock: off its queue, if it is on one, and from its client. Returns its resource.
-    #[inline(always)]
-    fn take_out(&mut self, lock: u32) -> Option<u32> {
         self.step_aside(Stand::Lock(lock));
-        let entry = self.locks.get_mut(lock)?;
+        let Some(entry) = self.locks.get_mut(lock) else {
+            return;
+        };
         let ties = entry.ties();
         let resource = &mut self.resources[ties.resource];
         resource.count_out(entry);
@@ -1110,7 +1113,16 @@ impl<O: Owner> LockTable<O> {
         others.close_gap(&mut self.locks, ties.owned);
         self.locks.erase(lock);
         self.values.erase(ties.value);
-        Some(ties.resource)
+        // Here for the sake of those who close: it is what `settle` does, with the resource at hand.
+        if ties.state == State::Loose {
+            return;
+        }
+        if resource.contention.is_some() {
+            self.settle_contended(ties.resource);
+        } else if resource.granted.is_empty() {
+            let before = self.idle.enter(ties.resource, resource, &mut self.values);
+            self.leave(ties.resource, before);
+        }
     }
 
     /// Makes a lock its client's own.

@@ -106,28 +106,37 @@ impl<T> Chunk<T> {
         self.taken == self.all
     }
 
-    /// The next free slot of the round, and the round; there must be a free one.
+    /// The next free slot of the round; there must be a free one. `number` is the chunk's.
     #[inline(always)]
-    fn next_free(&self) -> (u32, u32) {
+    fn vacancy(&self, number: u32) -> Vacancy {
         let free = self.all & !self.taken;
         let ahead = free & self.ahead;
-        if ahead == 0 {
-            return self.first_of_next(free);
+        let (slot, round) = if ahead == 0 {
+            self.next_round(free)
+        } else {
+            (ahead.trailing_zeros(), self.round)
+        };
+        Vacancy {
+            index: (number << SLOT_BITS) | slot,
+            round,
+            is_last: free & free.wrapping_sub(1) == 0,
         }
-        (ahead.trailing_zeros(), self.round)
     }
 
     #[cold]
-    fn first_of_next(&self, free: u64) -> (u32, u32) {
+    fn next_round(&self, free: u64) -> (u32, u32) {
         (free.trailing_zeros(), self.round.wrapping_add(1))
     }
 
-    #[inline]
-    fn take(&mut self, slot: u32, round: u32) {
+    /// Uses a vacancy of this chunk, and returns the value where it is now.
+    #[inline(always)]
+    fn take(&mut self, vacancy: Vacancy, value: T) -> &mut T {
+        let slot = slot_of(vacancy.index);
         let bit = 1 << slot;
         self.taken |= bit;
         self.ahead = (u64::MAX << slot) ^ bit;
-        self.round = round;
+        self.round = vacancy.round;
+        self.slots[slot].insert(value)
     }
 
     #[inline(always)]
@@ -153,6 +162,8 @@ pub(crate) struct Vacancy {
     pub(crate) index: u32,
     /// In which round the index is given out. None comes twice in the same round.
     pub(crate) round: u32,
+    /// It is its chunk's only one.
+    is_last: bool,
 }
 
 fn chunk_of(index: u32) -> usize {
@@ -209,28 +220,21 @@ impl<T> Slab<T> {
             self.grow(limit)?;
         }
         let number = self.open;
-        let (slot, round) = self.chunks[number as usize].next_free();
-        Ok(Vacancy {
-            index: (number << SLOT_BITS) | slot,
-            round,
-        })
+        Ok(self.chunks[number as usize].vacancy(number))
     }
 
     /// Puts a value into a free slot, and returns it there.
     #[inline(always)]
     pub(crate) fn fill(&mut self, vacancy: Vacancy, value: T) -> &mut T {
-        let Vacancy { index, round } = vacancy;
-        let number = index >> SLOT_BITS;
-        let chunk = &mut self.chunks[number as usize];
-        chunk.take(slot_of(index) as u32, round);
-        if chunk.is_full() {
+        let number = vacancy.index >> SLOT_BITS;
+        if vacancy.is_last {
             self.close(number);
         }
         if self.spare == number {
             self.spare = NONE;
         }
         self.used += 1;
-        self.chunks[number as usize].slots[slot_of(index)].insert(value)
+        self.chunks[number as usize].take(vacancy, value)
     }
 
     /// Empties a slot and returns what was in it; `None` if it was empty or is none.
@@ -593,7 +597,7 @@ mod tests {
         let mut rounds = 0;
         for n in 0..20_000u64 {
             let vacancy = slab.vacancy(LIMIT).unwrap();
-            let Vacancy { index, round } = vacancy;
+            let Vacancy { index, round, .. } = vacancy;
             slab.fill(vacancy, n);
             assert!(seen.insert((index, round)));
             rounds = rounds.max(round);

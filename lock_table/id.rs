@@ -50,8 +50,8 @@ impl IdSpace {
 
     /// Slots below this have an id.
     pub(super) const fn limit(self) -> u32 {
-        let long = (Self::END & ((1 << Self::LONG_BITS) - 1)) >> self.bits();
-        Self::SHORT_SLOTS + long - 1
+        let long = Self::END & ((1 << Self::LONG_BITS) - 1);
+        Self::SHORT_SLOTS + long.wrapping_shr(self.bits()) - 1
     }
 
     #[inline(always)]

@@ -2,7 +2,14 @@
 
 //! Resources without locks, which are kept for a while: locks often come and go on the same names.
 
-use crate::slab::NONE;
+use super::resource::Resource;
+use crate::{
+    slab::{
+        Slab,
+        NONE, //
+    },
+    terms::Value,
+};
 
 /// How many are kept, at most.
 const KEPT: usize = 16;
@@ -35,12 +42,19 @@ impl Idle {
         }
     }
 
-    /// Takes a resource in. Returns its seat, and who has lost it: another resource or `NONE`.
+    /// Takes a resource in, without its value block. Returns who has lost the seat: another
+    /// resource or `NONE`.
     #[inline(always)]
-    pub(super) fn enter(&mut self, resource: u32) -> (Seat, u32) {
+    pub(super) fn enter(
+        &mut self,
+        resource: u32,
+        entry: &mut Resource,
+        values: &mut Slab<Value>,
+    ) -> u32 {
         let seat = Seat(self.oldest);
         self.oldest = self.oldest.wrapping_add(1) % KEPT as u8;
-        (seat, self.replace(seat, resource))
+        values.erase(entry.end(seat));
+        self.replace(seat, resource)
     }
 
     /// A resource has a lock again.

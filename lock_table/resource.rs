@@ -46,6 +46,13 @@ pub(crate) enum State {
     Waiting,
 }
 
+impl State {
+    #[inline(always)]
+    pub(super) fn waits(self) -> bool {
+        matches!(self, State::Converting | State::Waiting)
+    }
+}
+
 /// The last record that a lock's owner was given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Last {
@@ -382,6 +389,12 @@ impl Resource {
         if let Some(held) = lock.granted {
             self.held.sub(held);
         }
+        if self.contention.is_some() {
+            self.count_out_of_contention(lock);
+        }
+    }
+
+    fn count_out_of_contention(&mut self, lock: &mut Lock) {
         if let Some((contention, held)) = self.tellers(lock) {
             contention.remove_holder(lock, held);
         }
