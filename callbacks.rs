@@ -172,7 +172,7 @@ impl Queue {
                 return Err(ENODEV);
             }
             let (width, extended) = (inner.manner.width(), inner.manner.is_extended());
-            let put = |record: &Record, length| buffer.set(record, width, length);
+            let put = |record: &Record<'_>, length| buffer.set(record, width, length);
             if let Some((entry, ())) = inner.records.take(room, width, put)? {
                 let copied = destination.copy_at_once(buffer.bytes());
                 if copied {
@@ -199,7 +199,7 @@ impl Queue {
         let width = inner.manner.width();
         while let Some((slot, buffer)) = batch.next_slot() {
             let left = buffer.left().min(room.saturating_sub(buffer.bytes().len()));
-            let put = |record: &Record, length| {
+            let put = |record: &Record<'_>, length| {
                 buffer.add(record, width, length);
                 length
             };

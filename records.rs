@@ -142,13 +142,13 @@ impl Slot {
     }
 
     /// What is told of that kind.
-    #[inline]
-    fn record(&self, kind: Kind, values: &Slab<Value>) -> Record {
+    #[inline(always)]
+    fn record<'a>(&'a self, kind: Kind, values: &'a Slab<Value>) -> Record<'a> {
         let news = if kind == Kind::COMPLETION {
             News::Completion {
                 status: self.status,
                 flags: self.flags,
-                value: self.returned(values).copied(),
+                value: self.returned(values),
             }
         } else if let Some(mode) = Mode::new(kind.0) {
             News::Blocking {
@@ -160,13 +160,13 @@ impl Slot {
         };
         Record {
             id: self.id,
-            user: self.user,
+            user: &self.user,
             news,
         }
     }
 
     /// The value block that the completion returns.
-    #[inline]
+    #[inline(always)]
     fn returned<'a>(&self, values: &'a Slab<Value>) -> Option<&'a Value> {
         if self.returns_value {
             values.get(self.value)
@@ -411,7 +411,7 @@ impl Records {
         &mut self,
         room: usize,
         width: Width,
-        show: impl FnOnce(&Record, usize) -> R,
+        show: impl FnOnce(&Record<'_>, usize) -> R,
     ) -> Result<Option<(Entry, R)>> {
         let entry = self.first;
         if entry == Entry::END {
@@ -435,10 +435,12 @@ impl Records {
     /// The record has reached the program.
     #[inline(always)]
     pub(crate) fn told(&mut self, entry: Entry) {
-        let slot = &mut self.slots[entry.slot()];
-        slot.untold.remove(entry.kind());
-        if slot.retired && slot.untold.is_empty() {
-            self.free(entry.slot());
+        let tell = |slot: &mut Slot| {
+            slot.untold.remove(entry.kind());
+            (slot.retired && slot.untold.is_empty()).then_some(slot.value)
+        };
+        if let Some(value) = self.slots.erase_if(entry.slot(), tell) {
+            self.values.erase(value);
         }
     }
 
@@ -523,6 +525,7 @@ impl Records {
 
     // The order of reading.
 
+    #[inline(always)]
     fn set_next(&mut self, entry: Entry, next: Entry) {
         let slot = &mut self.slots[entry.slot()];
         if let Some(place) = slot.next.get_mut(usize::from(entry.kind().0)) {
@@ -615,7 +618,7 @@ mod tests {
         Ended, //
     };
 
-    fn short(record: &Record) -> Told {
+    fn short(record: &Record<'_>) -> Told {
         let number = record.user.cast_parameter;
         match record.news {
             News::Completion { status, .. } => Ended(number, status),
@@ -648,8 +651,13 @@ mod tests {
             self.complete(ticket, ended(Status::Unlocked, None));
         }
 
-        fn first_out(&mut self) -> (Entry, Record) {
-            let taken = self.take(usize::MAX, Width::Bits64, |record, _| *record);
+        /// The first record, with the value block that it returns.
+        fn first_out(&mut self) -> (Entry, Option<Value>) {
+            let value = |record: &Record<'_>, _| match record.news {
+                News::Completion { value, .. } => value.copied(),
+                News::Blocking { .. } | News::Acknowledgement => None,
+            };
+            let taken = self.take(usize::MAX, Width::Bits64, value);
             taken.unwrap().unwrap()
         }
 
@@ -806,10 +814,7 @@ mod tests {
         records.complete(ticket, ended(Status::WouldWait, None));
         records.close(ticket);
         for expected in [Some(old), Some(new), None] {
-            let (entry, record) = records.first_out();
-            let News::Completion { value, .. } = record.news else {
-                panic!("not a completion");
-            };
+            let (entry, value) = records.first_out();
             assert_eq!(value, expected);
             records.told(entry);
         }

@@ -260,9 +260,19 @@ impl<T> Slab<T> {
         index: u32,
         look: impl FnOnce(&mut T) -> R,
     ) -> Option<R> {
+        self.erase_if(index, |value| Some(look(value)))
+    }
+
+    /// The same, but only if there is something to return then.
+    #[inline(always)]
+    pub(crate) fn erase_if<R>(
+        &mut self,
+        index: u32,
+        look: impl FnOnce(&mut T) -> Option<R>,
+    ) -> Option<R> {
         let (chunk, slot) = self.chunk_with(index)?;
         let place = chunk.slots.get_mut(slot)?;
-        let seen = look(place.as_mut()?);
+        let seen = look(place.as_mut()?)?;
         *place = None;
         let freed = chunk.free(slot);
         self.take_back(index >> SLOT_BITS, freed);

@@ -665,14 +665,14 @@ pub(crate) fn version() -> [u8; VERSION_LEN] {
 
 /// Something to be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum News {
+pub(crate) enum News<'a> {
     /// A request has begun to wait, for a program that did not learn its lock's id otherwise.
     Acknowledgement,
     /// An operation has ended.
     Completion {
         status: Status,
         flags: StatusFlags,
-        value: Option<Value>,
+        value: Option<&'a Value>,
     },
     /// The lock is in the way of a request for `mode`. `pending`: an operation on the lock itself
     /// has not ended yet, as far as the program was told.
@@ -681,10 +681,10 @@ pub(crate) enum News {
 
 /// A record: news about a lock, with what its program wants to get back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Record {
+pub(crate) struct Record<'a> {
     pub(crate) id: u32,
-    pub(crate) user: User,
-    pub(crate) news: News,
+    pub(crate) user: &'a User,
+    pub(crate) news: News<'a>,
 }
 
 /// The most that a record takes.
@@ -719,13 +719,13 @@ impl<const BYTES: usize> RecordBuffer<BYTES> {
 
     /// Holds this record of this length and nothing else from now on.
     #[inline(always)]
-    pub(crate) fn set(&mut self, record: &Record, width: Width, length: usize) {
+    pub(crate) fn set(&mut self, record: &Record<'_>, width: Width, length: usize) {
         record.write(&mut self.bytes, width, length);
         self.length = length;
     }
 
     /// Adds a record of this length, for which there must be room.
-    pub(crate) fn add(&mut self, record: &Record, width: Width, length: usize) {
+    pub(crate) fn add(&mut self, record: &Record<'_>, width: Width, length: usize) {
         if let Some(place) = self.bytes.get_mut(self.length..) {
             record.write(place, width, length);
             self.length += length;
@@ -751,11 +751,11 @@ pub(crate) const fn record_length(width: Width, has_value: bool) -> usize {
     }
 }
 
-impl Record {
-    #[inline]
+impl Record<'_> {
+    #[inline(always)]
     fn value(&self) -> Option<&Value> {
-        match &self.news {
-            News::Completion { value, .. } => value.as_ref(),
+        match self.news {
+            News::Completion { value, .. } => value,
             News::Acknowledgement | News::Blocking { .. } => None,
         }
     }
@@ -778,43 +778,32 @@ impl Record {
     #[inline(always)]
     fn result(&self, length: usize) -> RawResult {
         let user = self.user;
-        let common = RawResult {
+        let ast = (user.cast_address, user.cast_parameter);
+        let ((astaddr, astparam), sb_status, sb_flags, bast_mode) = match self.news {
+            News::Acknowledgement => (ast, IN_PROGRESS, 0, 0),
+            News::Completion { status, flags, .. } => (ast, status.number(), flags.0, 0),
+            News::Blocking { mode, pending } => {
+                let bast = (user.blocking_address, user.blocking_parameter);
+                let status = if pending { IN_PROGRESS } else { 0 };
+                (bast, status, 0, mode as u8)
+            }
+        };
+        RawResult {
             version: VERSION,
             length: length as u32,
-            astaddr: user.cast_address,
-            astparam: user.cast_parameter,
+            astaddr,
+            astparam,
             user_lksb: user.lksb,
-            sb_status: 0,
+            sb_status,
             sb_lkid: self.id,
-            sb_flags: 0,
+            sb_flags,
             sb_padding: [0; 7],
             sb_lvbptr: 0,
-            bast_mode: 0,
+            bast_mode,
             unused: [0; 3],
-            lvb_offset: 0,
-        };
-        match self.news {
-            News::Acknowledgement => RawResult {
-                sb_status: IN_PROGRESS,
-                ..common
-            },
-            News::Completion {
-                status,
-                flags,
-                value,
-            } => RawResult {
-                sb_status: status.number(),
-                sb_flags: flags.0,
-                lvb_offset: value.map_or(0, |value| (length - value.len()) as u32),
-                ..common
-            },
-            News::Blocking { mode, pending } => RawResult {
-                astaddr: user.blocking_address,
-                astparam: user.blocking_parameter,
-                sb_status: if pending { IN_PROGRESS } else { 0 },
-                bast_mode: mode as u8,
-                ..common
-            },
+            lvb_offset: self
+                .value()
+                .map_or(0, |value| (length - value.len()) as u32),
         }
     }
 }
@@ -900,7 +889,7 @@ mod tests {
         assert_eq!(encoded[44..], plain[44..]);
     }
 
-    fn encode(record: &Record, width: Width) -> Vec<u8> {
+    fn encode(record: &Record<'_>, width: Width) -> Vec<u8> {
         let mut buffer = RecordBuffer::<RECORD_MAX>::new();
         buffer.set(
             record,
@@ -1115,10 +1104,10 @@ mod tests {
         }
     }
 
-    fn record(news: News) -> Record {
+    fn record(news: News<'_>) -> Record<'_> {
         Record {
             id: 0x1234,
-            user: USER,
+            user: &USER,
             news,
         }
     }
@@ -1156,7 +1145,7 @@ mod tests {
         let news = News::Completion {
             status: Status::Granted,
             flags: StatusFlags::default(),
-            value: Some([3; VALUE_LEN]),
+            value: Some(&[3; VALUE_LEN]),
         };
         let encoded = encode(&record(news), Width::Bits64);
         let bytes = &encoded[..];
@@ -1301,9 +1290,15 @@ mod tests {
             flags: StatusFlags(5),
             value: None,
         };
-        let mut told = record(news);
         // Nobody gave such an address; what is too wide is cut.
-        told.user.lksb |= 1 << 40;
+        let user = User {
+            lksb: USER.lksb | 1 << 40,
+            ..USER
+        };
+        let told = Record {
+            user: &user,
+            ..record(news)
+        };
         let encoded = encode(&told, Width::Bits32);
         let words: Vec<u32> = (0..13).map(|n| word(&encoded, 4 * n)).collect();
         assert_eq!(words[..4], [6, 0, 2, 52]);
@@ -1324,7 +1319,7 @@ mod tests {
         let told = record(News::Completion {
             status: Status::Granted,
             flags: StatusFlags::default(),
-            value: Some([3; VALUE_LEN]),
+            value: Some(&[3; VALUE_LEN]),
         });
         let encoded = encode(&told, Width::Bits32);
         let bytes = &encoded[..];

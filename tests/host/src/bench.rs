@@ -237,7 +237,7 @@ impl File<'_> {
         let width = Width::Bits64;
         let room = 104;
         let mut buffer = RecordBuffer::<RECORD_MAX>::new();
-        let put = |record: &Record, length| buffer.set(record, width, length);
+        let put = |record: &Record<'_>, length| buffer.set(record, width, length);
         let (entry, ()) = self
             .queue
             .records(|records| records.take(room, width, put).unwrap())?;

@@ -14,7 +14,10 @@ use crate::{
         Entry,
         Records, //
     },
-    terms::Mode,
+    terms::{
+        Mode,
+        Value, //
+    },
     wire::{
         record_length,
         Change,
@@ -85,7 +88,11 @@ struct Life {
 /// A record as it should be read.
 struct Note {
     lock: u32,
-    record: Record,
+    id: LockId,
+    user: User,
+    /// But for the value block.
+    news: News<'static>,
+    value: Option<Value>,
     /// The program has replaced its side since, by something that was no operation. Operations
     /// that begin after that do not show.
     settled: bool,
@@ -94,16 +101,27 @@ struct Note {
 impl Note {
     /// An operation has begun on the lock, which has not been told of this yet.
     fn overtake(&mut self) {
-        if let News::Blocking { pending, .. } = &mut self.record.news {
+        if let News::Blocking { pending, .. } = &mut self.news {
             *pending |= !self.settled;
         }
     }
-}
 
-/// How long a record is when it is read.
-fn length(record: &Record) -> usize {
-    let has_value = matches!(record.news, News::Completion { value: Some(_), .. });
-    record_length(Width::Bits64, has_value)
+    fn record(&self) -> Record<'_> {
+        let mut news = self.news;
+        if let News::Completion { value, .. } = &mut news {
+            *value = self.value.as_ref();
+        }
+        Record {
+            id: self.id,
+            user: &self.user,
+            news,
+        }
+    }
+
+    /// How long it is when it is read.
+    fn length(&self) -> usize {
+        record_length(Width::Bits64, self.value.is_some())
+    }
 }
 
 pub(crate) struct Reader {
@@ -116,12 +134,14 @@ pub(crate) struct Reader {
     locks: u32,
 }
 
-fn news_of(completion: &Completion<'_>) -> News {
-    News::Completion {
+/// What is to be read of a completion, and its value block.
+fn news_of(completion: &Completion<'_>) -> (News<'static>, Option<Value>) {
+    let news = News::Completion {
         status: completion.status,
         flags: completion.flags,
-        value: completion.value.copied(),
-    }
+        value: None,
+    };
+    (news, completion.value.copied())
 }
 
 impl Default for Reader {
@@ -252,7 +272,7 @@ impl Reader {
 
     pub(crate) fn block(&mut self, ticket: Ticket, id: LockId, mode: Mode) {
         let pending = self.lives[&ticket].pending;
-        self.note(ticket, id, News::Blocking { mode, pending });
+        self.note(ticket, id, (News::Blocking { mode, pending }, None));
         self.records.block(ticket, id, mode);
     }
 
@@ -261,16 +281,15 @@ impl Reader {
         self.records.close(ticket);
     }
 
-    fn note(&mut self, ticket: Ticket, id: LockId, news: News) {
+    fn note(&mut self, ticket: Ticket, id: LockId, news: (News<'static>, Option<Value>)) {
         let life = &self.lives[&ticket];
-        let record = Record {
+        let (news, value) = news;
+        self.untold.push_back(Note {
+            lock: life.number,
             id,
             user: life.user,
             news,
-        };
-        self.untold.push_back(Note {
-            lock: life.number,
-            record,
+            value,
             settled: false,
         });
     }
@@ -286,19 +305,25 @@ impl Reader {
     /// Takes the first record out, and compares it. Returns whether there was one that fits.
     pub(crate) fn take(&mut self, room: usize) -> bool {
         assert_eq!(self.records.is_empty(), self.untold.is_empty());
-        let taken = self.records.take(room, Width::Bits64, |record, _| *record);
-        let record = taken.map(|taken| taken.map(|(_, record)| record));
-        let expected = match self.untold.front() {
-            Some(note) if length(&note.record) > room => Err(EINVAL),
-            note => Ok(note.map(|note| note.record)),
-        };
-        assert_eq!(record, expected);
-        let Ok(Some((taken, _))) = taken else {
-            return false;
-        };
-        let note = self.untold.pop_front().unwrap();
-        self.taken.push((taken, note));
-        true
+        let next = self.untold.front();
+        let compare = |record: &Record<'_>, _| assert_eq!(Some(*record), next.map(Note::record));
+        let taken = self.records.take(room, Width::Bits64, compare);
+        match (taken, next) {
+            (Ok(Some((taken, ()))), Some(note)) => {
+                assert!(note.length() <= room);
+                let note = self.untold.pop_front().unwrap();
+                self.taken.push((taken, note));
+                true
+            }
+            (Err(EINVAL), Some(note)) => {
+                assert!(note.length() > room);
+                false
+            }
+            (taken, next) => {
+                assert!(matches!(taken, Ok(None)) && next.is_none());
+                false
+            }
+        }
     }
 
     /// How many are being read.
