@@ -435,7 +435,12 @@ impl Device for LockspaceDevice {
             return device.carry_out_series(&read_series(source)?);
         }
         let mut buffer = REQUEST_BUFFER;
-        device.carry_out(read_request(source, &mut buffer)?, false)
+        let bytes = read_request(source, &mut buffer)?;
+        let manner = Manner::of(bytes)?;
+        if manner != Manner::PLAIN {
+            device.file.queue().heed(manner);
+        }
+        device.carry_out(bytes, manner, false)
     }
 }
 
@@ -444,11 +449,16 @@ impl LockspaceDevice {
     /// there were, or the error if it was the first.
     fn carry_out_series(&self, bytes: &[u8]) -> Result<usize> {
         let mut rest = bytes;
+        let mut heeded = Manner::PLAIN;
         let mut count = 0;
         while !rest.is_empty() {
-            let carried_out = wire::split_series(rest).and_then(|(first, others)| {
+            let carried_out = wire::split_series(rest).and_then(|(manner, first, others)| {
+                if manner != heeded {
+                    self.file.queue().heed(manner);
+                    heeded = manner;
+                }
                 rest = others;
-                self.carry_out(first, true)
+                self.carry_out(first, manner, true)
             });
             match carried_out {
                 Ok(_) => count += 1,
@@ -459,15 +469,11 @@ impl LockspaceDevice {
         Ok(count)
     }
 
-    /// Carries out a request. Returns what `write()` does if it is alone: a new lock's id, or 0;
+    /// Carries out a request, whose manner the queue has heeded. Returns what `write()` does if it is alone: a new lock's id, or 0;
     /// and, if the reply was to be returned but is not there yet, [`wire::PENDING`].
     #[inline(never)]
-    fn carry_out(&self, bytes: &[u8], in_series: bool) -> Result<usize> {
-        let manner = Manner::of(bytes)?;
+    fn carry_out(&self, bytes: &[u8], manner: Manner, in_series: bool) -> Result<usize> {
         let file = &self.file;
-        if manner != Manner::PLAIN {
-            file.queue().heed(manner);
-        }
         let mut widened = Widened::new();
         let (id, reply, outcome) = match Request::parse(bytes, manner, &mut widened)? {
             Request::Lock {

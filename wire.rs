@@ -78,12 +78,17 @@ pub(crate) struct Manner(pub(crate) u32);
 impl Manner {
     pub(crate) const PLAIN: Manner = Manner(0);
 
-    /// That of a request. `EINVAL` for its size, `EBADE` for a version that is neither 6.0 nor 6.1.
+    /// That of a request that is alone. In this order: `EINVAL` for its size, `EBADE` for a version
+    /// that is neither 6.0 nor 6.1, `EINVAL` for another length than it says.
     #[inline(always)]
     pub(crate) fn of(bytes: &[u8]) -> Result<Manner> {
         check_request_size(bytes.len())?;
         let (header, _) = Header::ref_from_prefix(bytes).map_err(|_| EINVAL)?;
-        header.manner()
+        let manner = header.manner()?;
+        if manner.is_extended() && header.length_in(bytes) != bytes.len() {
+            return Err(EINVAL);
+        }
+        Ok(manner)
     }
 
     const NARROW: u32 = 1;
@@ -131,6 +136,15 @@ impl Header {
         }
         let narrow = if self.is64bit == 0 { Manner::NARROW } else { 0 };
         Ok(Manner(narrow | (minor * Manner::EXTENDED)))
+    }
+
+    /// How many of these bytes, at whose beginning it is, are its extended request.
+    #[inline(always)]
+    fn length_in(&self, bytes: &[u8]) -> usize {
+        match usize::from(self.length) {
+            0 => bytes.len(),
+            length => length,
+        }
     }
 }
 
@@ -496,27 +510,29 @@ pub(crate) fn check_series(bytes: &[u8]) -> Result {
     extended_header(bytes).map(drop)
 }
 
-fn extended_header(bytes: &[u8]) -> Result<Header> {
-    let (header, _) = Header::read_from_prefix(bytes).map_err(|_| EINVAL)?;
-    let [major, minor, _] = header.version;
-    if [major, minor] != [VERSION[0], EXTENDED_MINOR] {
-        return Err(EINVAL);
+#[inline(always)]
+fn extended_header(bytes: &[u8]) -> Result<(&Header, Manner)> {
+    let (header, _) = Header::ref_from_prefix(bytes).map_err(|_| EINVAL)?;
+    match header.manner() {
+        Ok(manner) if manner.is_extended() => Ok((header, manner)),
+        _ => Err(EINVAL),
     }
-    Ok(header)
 }
 
-/// The first request of a series, and the others. `EINVAL` if it is longer than what there is, or
-/// not extended.
-pub(crate) fn split_series(bytes: &[u8]) -> Result<(&[u8], &[u8])> {
-    let length = match usize::from(extended_header(bytes)?.length) {
-        0 => bytes.len(),
-        length => length,
-    };
-    bytes.split_at_checked(length).ok_or(EINVAL)
+/// The first request of a series, in its manner, and the others. `EINVAL` for its size, if it is
+/// longer than what there is, or not extended.
+#[inline(always)]
+pub(crate) fn split_series(bytes: &[u8]) -> Result<(Manner, &[u8], &[u8])> {
+    let (header, manner) = extended_header(bytes)?;
+    let length = header.length_in(bytes);
+    let (first, others) = bytes.split_at_checked(length).ok_or(EINVAL)?;
+    check_request_size(length)?;
+    Ok((manner, first, others))
 }
 
 impl<'a> Request<'a> {
-    /// Reads a request, all of `bytes`, in the manner that [`Manner::of`] has found it to be in.
+    /// Reads a request, all of `bytes`, in the manner that [`Manner::of`] or [`split_series`] has
+    /// found it to be in.
     ///
     /// `EINVAL` for a command or parameters that make no sense in any state.
     #[inline(always)]
@@ -527,9 +543,6 @@ impl<'a> Request<'a> {
     ) -> Result<Request<'a>> {
         let (header, body) = Header::ref_from_prefix(bytes).map_err(|_| EINVAL)?;
         let (width, extended) = (manner.width(), manner.is_extended());
-        if extended && header.length != 0 && usize::from(header.length) != bytes.len() {
-            return Err(EINVAL);
-        }
         if width == Width::Bits64 && bytes.len() < REQUEST_MIN_64 {
             return Err(EINVAL);
         }
@@ -850,10 +863,10 @@ mod tests {
         let length = first.len();
         let mut series = extended(first.clone(), length);
         series.extend(extended(second.clone(), 0));
-        let (one, others) = split_series(&series).unwrap();
+        let (manner, one, others) = split_series(&series).unwrap();
         assert_eq!((one.len(), others.len()), (length, second.len()));
-        assert!(parse(one).is_ok());
-        assert_eq!(split_series(others), Ok((others, &[][..])));
+        assert!(manner.is_extended() && parse(one).is_ok());
+        assert_eq!(split_series(others), Ok((manner, others, &[][..])));
         // Longer than what there is, longer than the request, not extended.
         let wrong = extended(first.clone(), length + 1);
         assert_eq!(split_series(&wrong), Err(EINVAL));
