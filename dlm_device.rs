@@ -423,7 +423,7 @@ impl Device for LockspaceDevice {
             queue.told(entry);
         }
         let length = buffer.bytes().len();
-        if taken.extended {
+        if taken.more {
             return Ok(length + read_more(queue, destination, room - length));
         }
         Ok(length)
