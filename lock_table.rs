@@ -70,7 +70,10 @@ use self::{
         Marks,
         Resource, //
     },
-    survey::Stand,
+    survey::{
+        Stand,
+        Surveyor, //
+    },
     values::Exchange, //
 };
 use crate::{
@@ -360,7 +363,7 @@ pub(crate) struct LockTable<O> {
     next_orphan: u32,
     idle: Idle,
     /// Hardly ever somebody looks on.
-    surveyors: Option<KBox<Slab<Stand>>>,
+    surveyors: Option<KBox<Slab<Surveyor>>>,
     now: u32,
 }
 

@@ -41,6 +41,19 @@ pub(super) enum Stand {
     Lock(u32),
 }
 
+/// Somebody who looks a table over.
+pub(super) struct Surveyor {
+    stand: Stand,
+    /// What is there has been seen, and is passed when the surveyor moves on.
+    seen: bool,
+}
+
+impl Surveyor {
+    fn at(stand: Stand) -> Self {
+        Surveyor { stand, seen: false }
+    }
+}
+
 /// What a surveyor sees.
 pub(crate) enum Sight<'a> {
     Resource(ResourceSight<'a>),
@@ -86,7 +99,7 @@ impl<O: Owner> LockTable<O> {
                 .surveyors
                 .insert(KBox::new(Slab::new(), GFP_KERNEL_ACCOUNT)?),
         };
-        surveyors.insert(Stand::Before(0), NONE)
+        surveyors.insert(Surveyor::at(Stand::Before(0)), NONE)
     }
 
     pub(crate) fn remove_surveyor(&mut self, surveyor: u32) {
@@ -98,21 +111,21 @@ impl<O: Owner> LockTable<O> {
         }
     }
 
-    fn stand_mut(&mut self, surveyor: u32) -> Option<&mut Stand> {
+    fn surveyor_mut(&mut self, surveyor: u32) -> Option<&mut Surveyor> {
         self.surveyors.as_mut()?.get_mut(surveyor)
     }
 
     /// What the surveyor stands at; `None` at the end of the table.
     pub(crate) fn survey(&mut self, surveyor: u32) -> Option<Sight<'_>> {
-        let mut stand = *self.stand_mut(surveyor)?;
+        let mut stand = self.surveyor_mut(surveyor)?.stand;
         if let Stand::Before(number) = stand {
             let mut next = self.resources.next_used(number)?;
             while self.resources[next].seat.is_taken() {
                 next = self.resources.next_used(next + 1)?;
             }
             stand = Stand::Resource(next);
-            *self.stand_mut(surveyor)? = stand;
         }
+        *self.surveyor_mut(surveyor)? = Surveyor { stand, seen: true };
         match stand {
             Stand::Before(_) => None,
             Stand::Resource(resource) => Some(Sight::Resource(self.see_resource(resource))),
@@ -120,14 +133,20 @@ impl<O: Owner> LockTable<O> {
         }
     }
 
-    /// Moves the surveyor on to the next item.
+    /// Moves the surveyor on to the next item, unless what has been seen has gone since, and the
+    /// surveyor is at the next item already.
     pub(crate) fn move_on(&mut self, surveyor: u32) {
-        let Some(stand) = self.stand_mut(surveyor).copied() else {
-            return;
-        };
+        if let Some(Surveyor { stand, seen: true }) = self.surveyor_mut(surveyor) {
+            let stand = *stand;
+            self.lead_on(surveyor, stand);
+        }
+    }
+
+    /// Moves a surveyor to what comes after this.
+    fn lead_on(&mut self, surveyor: u32, stand: Stand) {
         let next = self.after(stand);
-        if let Some(stand) = self.stand_mut(surveyor) {
-            *stand = next;
+        if let Some(surveyor) = self.surveyor_mut(surveyor) {
+            *surveyor = Surveyor::at(next);
         }
     }
 
@@ -143,8 +162,11 @@ impl<O: Owner> LockTable<O> {
     fn pass_by(&mut self, leaving: Stand) {
         let mut at = 0;
         while let Some(surveyor) = self.next_surveyor(at) {
-            if self.stand_mut(surveyor).copied() == Some(leaving) {
-                self.move_on(surveyor);
+            if self
+                .surveyor_mut(surveyor)
+                .is_some_and(|it| it.stand == leaving)
+            {
+                self.lead_on(surveyor, leaving);
             }
             at = surveyor + 1;
         }

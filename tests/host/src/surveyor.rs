@@ -33,14 +33,16 @@ impl Surveyor {
         }
     }
 
-    /// Goes on by some items. At the end of a round, panics unless each lock that stayed in its
-    /// place was seen exactly once.
+    /// Goes on by some items, and does not pass the last before the next time: it may be gone by
+    /// then. At the end of a round, panics unless each lock that stayed in its place was seen
+    /// exactly once.
     pub(crate) fn walk<O: Owner>(&mut self, table: &mut LockTable<O>, items: u8, now: u32) {
         for _ in 0..items {
             if self.number == NONE {
                 self.number = table.add_surveyor().unwrap();
                 self.began = now;
             }
+            table.move_on(self.number);
             match table.survey(self.number) {
                 Some(Sight::Resource(resource)) => self.resource = resource.name.to_vec(),
                 Some(Sight::Lock(lock)) => {
@@ -49,12 +51,8 @@ impl Surveyor {
                     }
                     *self.seen.entry(lock.id).or_default() += 1;
                 }
-                None => {
-                    self.finish(table);
-                    continue;
-                }
+                None => self.finish(table),
             }
-            table.move_on(self.number);
         }
     }
 
