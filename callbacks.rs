@@ -85,8 +85,8 @@ pub(crate) struct Queue {
 pub(crate) struct Taken {
     /// It has not reached the program yet: this is for [`Queue::told`] or [`Queue::untold`].
     pub(crate) untold: Option<Entry>,
-    /// The reader takes as many as fit, and there are others.
-    pub(crate) more: bool,
+    /// The reader takes as many as fit.
+    pub(crate) extended: bool,
 }
 
 /// So many records are read at once, at most, and so many bytes.
@@ -179,8 +179,7 @@ impl Queue {
                     inner.records.told(entry);
                 }
                 let untold = (!copied).then_some(entry);
-                let more = extended && !inner.records.is_empty();
-                return Ok(Taken { untold, more });
+                return Ok(Taken { untold, extended });
             }
             if !wait {
                 return Err(EAGAIN);

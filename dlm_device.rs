@@ -202,7 +202,11 @@ fn read_series(source: &mut impl Source) -> Result<KVVec<u8>> {
 }
 
 /// Reads what else fits into so much room, and returns how much that was.
+#[inline(never)]
 fn read_more(queue: &Queue, destination: &mut impl Destination, room: usize) -> usize {
+    if queue.len() == 0 {
+        return 0;
+    }
     let mut batch = Batch::new();
     let mut total = 0;
     loop {
@@ -423,7 +427,7 @@ impl Device for LockspaceDevice {
             queue.told(entry);
         }
         let length = buffer.bytes().len();
-        if taken.more {
+        if taken.extended {
             return Ok(length + read_more(queue, destination, room - length));
         }
         Ok(length)
