@@ -143,9 +143,12 @@ struct ear {
 
 static struct ear open_ear(enum way way)
 {
-	struct ear ear = { .fd = open_device(), .epoll = epoll_create1(0), .way = way };
+	struct ear ear = { .fd = open_device(), .way = way };
 	struct epoll_event event = { .events = EPOLLIN };
 
+	if (way != BY_EPOLL)
+		return ear;
+	ear.epoll = epoll_create1(0);
 	if (epoll_ctl(ear.epoll, EPOLL_CTL_ADD, ear.fd, &event))
 		err(1, "epoll_ctl");
 	return ear;
