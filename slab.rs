@@ -77,28 +77,33 @@ struct Chunk<T> {
     prev: u32,
 }
 
+/// So many slots, all free, and a bit for each.
+fn free_slots<T>(count: usize) -> Result<(KVec<Option<T>>, u64)> {
+    let mut slots = KVec::with_capacity(count, GFP_KERNEL_ACCOUNT)?;
+    for _ in 0..count {
+        // Cheaper than to push, and there is room.
+        slots.push_within_capacity(None).map_err(|_| ENOMEM)?;
+    }
+    Ok((slots, u64::MAX >> (u64::BITS - count as u32)))
+}
+
 impl<T> Chunk<T> {
-    fn new(round: u32) -> Self {
-        Chunk {
-            slots: KVec::new(),
-            all: 0,
+    fn new(count: usize, round: u32) -> Result<Self> {
+        let (slots, all) = free_slots(count)?;
+        Ok(Chunk {
+            slots,
+            all,
             taken: 0,
             ahead: u64::MAX,
             round,
             next: NONE,
             prev: NONE,
-        }
+        })
     }
 
-    /// Gives the chunk memory for `count` slots, all free.
-    fn fill(&mut self, count: usize) -> Result {
-        let mut slots = KVec::with_capacity(count, GFP_KERNEL_ACCOUNT)?;
-        for _ in 0..count {
-            // Cheaper than to push, and there is room.
-            slots.push_within_capacity(None).map_err(|_| ENOMEM)?;
-        }
-        self.slots = slots;
-        self.all = u64::MAX >> (u64::BITS - count as u32);
+    /// Gives the chunk memory again.
+    fn refill(&mut self, count: usize) -> Result {
+        (self.slots, self.all) = free_slots(count)?;
         Ok(())
     }
 
@@ -349,11 +354,10 @@ impl<T> Slab<T> {
             Self::CHUNK_SLOTS
         };
         if reused {
-            self.chunks[number as usize].fill(count)?;
+            self.chunks[number as usize].refill(count)?;
             self.bare = self.chunks[number as usize].next;
         } else {
-            let mut chunk = Chunk::new(self.first_round);
-            chunk.fill(count)?;
+            let chunk = Chunk::new(count, self.first_round)?;
             self.chunks.push(chunk, GFP_KERNEL_ACCOUNT)?;
         }
         self.reopen(number);
@@ -402,6 +406,10 @@ impl<T> Slab<T> {
     /// Gives back memory that is not used, when no more is likely to come. Of an empty slab all goes;
     /// what comes later comes in later rounds.
     pub(crate) fn trim(&mut self) {
+        // To give back nothing is not free either.
+        if self.chunks.is_empty() {
+            return;
+        }
         if self.used == 0 {
             let last = self.chunks.iter().map(|chunk| chunk.round).max();
             let next = last.map_or(self.first_round, |round| round.wrapping_add(1));
@@ -417,7 +425,9 @@ impl<T> Slab<T> {
     pub(crate) fn dismantle(&mut self, chunks: usize) -> bool {
         for _ in 0..chunks {
             if self.chunks.pop().is_none() {
-                *self = Slab::new();
+                if self.chunks.capacity() > 0 {
+                    *self = Slab::new();
+                }
                 return false;
             }
         }

@@ -91,13 +91,8 @@ impl<T> KVec<T> {
         Ok(KVec(Vec::with_capacity(capacity)))
     }
 
-    pub fn from_elem(value: T, count: usize, flags: Flags) -> Result<Self, AllocError>
-    where
-        T: Clone,
-    {
-        let mut vec = Self::with_capacity(count, flags)?;
-        vec.0.resize(count, value);
-        Ok(vec)
+    pub fn capacity(&self) -> usize {
+        self.0.capacity()
     }
 
     /// Gives the value back if there is no room for it.
