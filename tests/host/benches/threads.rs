@@ -20,6 +20,11 @@ use nix::{
     unistd::Pid, //
 };
 use std::{
+    alloc::{
+        GlobalAlloc,
+        Layout,
+        System, //
+    },
     hint::spin_loop,
     sync::atomic::{
         AtomicUsize,
@@ -38,6 +43,32 @@ const CYCLES: u32 = 20_000;
 /// By [`SHARD_BITS`], in which shard each of them is.
 const APART: [u32; 2] = [0, 1];
 const TOGETHER: [u32; 2] = [0, 4];
+
+/// Gives out memory as the kernel does: objects of different processors share no line of a cache.
+struct Lines;
+
+const LINE: usize = 64;
+
+// SAFETY: What `System` is asked for is as much, and aligned at least as much, as the caller wants.
+unsafe impl GlobalAlloc for Lines {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: The layout is not empty, says the caller, and no smaller for being padded.
+        unsafe { System.alloc(in_lines(layout)) }
+    }
+
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        // SAFETY: It comes from `alloc`, with this layout.
+        unsafe { System.dealloc(memory, in_lines(layout)) }
+    }
+}
+
+fn in_lines(layout: Layout) -> Layout {
+    let aligned = layout.align_to(LINE);
+    aligned.map_or(layout, |layout| layout.pad_to_align())
+}
+
+#[global_allocator]
+static LINES: Lines = Lines;
 
 /// Threads are moved to another processor too late for a race.
 fn stay_on(processor: usize) {
