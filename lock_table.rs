@@ -804,16 +804,15 @@ impl<O: Owner> LockTable<O> {
     /// Ends a lock's waiting: a conversion goes back to its granted mode, a request is gone.
     fn withdraw(&mut self, lock: u32, status: Status) {
         let resource = self.locks[lock].resource;
-        let conversion = self.locks[lock].state == State::Converting;
-        self.dequeue(lock);
-        if conversion {
+        if self.locks[lock].state == State::Converting {
+            self.dequeue(lock);
             self.enqueue(lock, State::Granted);
-        }
-        self.complete(lock, status);
-        if !conversion {
+            self.complete(lock, status);
+            self.grant_pending(resource, None);
+        } else {
+            self.complete(lock, status);
             self.end(lock);
         }
-        self.settle(resource);
     }
 
     /// Makes an orphan with this name and mode the client's own, without a completion.
@@ -1044,32 +1043,21 @@ impl<O: Owner> LockTable<O> {
 
     // Making and unmaking. What can fail comes before what cannot.
 
-    /// After a lock has left its queue: others may be granted, or the resource is not needed and
-    /// becomes one of the idle.
-    #[inline(always)]
-    fn settle(&mut self, resource: u32) {
-        let entry = &mut self.resources[resource];
-        if entry.contention.is_some() {
-            self.settle_contended(resource);
-        } else if entry.granted.is_empty() {
-            let before = self.idle.enter(resource, entry, &mut self.values);
-            self.leave(resource, before);
-        }
-    }
-
     /// A resource has become one of the idle, in the place of another one, if that is one.
     #[inline(always)]
-    fn leave(&mut self, resource: u32, before: u32) {
+    fn lay_aside(&mut self, resource: u32, before: u32) {
         self.step_aside(Stand::Resource(resource));
         self.resources.erase(before);
     }
 
-    fn settle_contended(&mut self, resource: u32) {
+    /// After a lock has ended on a resource that has been contended: others may be granted.
+    fn settle(&mut self, resource: u32) {
         self.grant_pending(resource, None);
         let entry = &mut self.resources[resource];
         if entry.is_unused() {
             entry.contention = None;
-            self.settle(resource);
+            let before = self.idle.enter(resource, entry, &mut self.values);
+            self.lay_aside(resource, before);
         }
     }
 
@@ -1096,7 +1084,8 @@ impl<O: Owner> LockTable<O> {
         })
     }
 
-    /// Ends a lock. If it is on a queue still, others may have what it held.
+    /// Ends a lock. If it was on a queue, others may have what it held, and a resource that is not
+    /// needed any more becomes one of the idle.
     #[inline(always)]
     fn end(&mut self, lock: u32) {
         self.step_aside(Stand::Lock(lock));
@@ -1116,15 +1105,14 @@ impl<O: Owner> LockTable<O> {
         others.close_gap(&mut self.locks, ties.owned);
         self.locks.erase(lock);
         self.values.erase(ties.value);
-        // Here for the sake of those who close: it is what `settle` does, with the resource at hand.
         if ties.state == State::Loose {
             return;
         }
         if resource.contention.is_some() {
-            self.settle_contended(ties.resource);
+            self.settle(ties.resource);
         } else if resource.granted.is_empty() {
             let before = self.idle.enter(ties.resource, resource, &mut self.values);
-            self.leave(ties.resource, before);
+            self.lay_aside(ties.resource, before);
         }
     }
 
