@@ -473,8 +473,9 @@ impl LockspaceDevice {
         Ok(count)
     }
 
-    /// Carries out a request, whose manner the queue has heeded. Returns what `write()` does if it is alone: a new lock's id, or 0;
-    /// and, if the reply was to be returned but is not there yet, [`wire::PENDING`].
+    /// Carries out a request, whose manner the queue has heeded. Returns what `write()` does if it is
+    /// alone: a new lock's id, or 0; and, if the reply was to be returned but is not there yet,
+    /// [`wire::PENDING`].
     #[inline(never)]
     fn carry_out(&self, bytes: &[u8], manner: Manner, in_series: bool) -> Result<usize> {
         let file = &self.file;

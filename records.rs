@@ -571,7 +571,10 @@ mod tests {
     use super::*;
     use crate::{
         terms::VALUE_LEN,
-        wire::{record_min, Given},
+        wire::{
+            record_min,
+            Given, //
+        },
     };
     use kernel::alloc::fail_after;
 
@@ -651,10 +654,10 @@ mod tests {
             self.complete(ticket, ended(Status::Unlocked, None));
         }
 
-        /// The first record, with the value block that it returns.
-        fn first_out(&mut self) -> (Entry, Option<Value>) {
+        /// The first record, and if it is a completion, the value block that it returns.
+        fn first_out(&mut self) -> (Entry, Option<Option<Value>>) {
             let value = |record: &Record<'_>, _| match record.news {
-                News::Completion { value, .. } => value.copied(),
+                News::Completion { value, .. } => Some(value.copied()),
                 News::Blocking { .. } | News::Acknowledgement => None,
             };
             let taken = self.take(usize::MAX, Width::Bits64, value);
@@ -815,7 +818,7 @@ mod tests {
         records.close(ticket);
         for expected in [Some(old), Some(new), None] {
             let (entry, value) = records.first_out();
-            assert_eq!(value, expected);
+            assert_eq!(value, Some(expected));
             records.told(entry);
         }
         assert_eq!(records.used(), (0, 0));

@@ -425,6 +425,7 @@ impl<T> Slab<T> {
     pub(crate) fn dismantle(&mut self, chunks: usize) -> bool {
         for _ in 0..chunks {
             if self.chunks.pop().is_none() {
+                // As in `trim`.
                 if self.chunks.capacity() > 0 {
                     *self = Slab::new();
                 }

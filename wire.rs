@@ -77,6 +77,8 @@ pub(crate) struct Manner(pub(crate) u32);
 
 impl Manner {
     pub(crate) const PLAIN: Manner = Manner(0);
+    const NARROW: u32 = 1;
+    const EXTENDED: u32 = 2;
 
     /// That of a request that is alone. In this order: `EINVAL` for its size, `EBADE` for a version
     /// that is neither 6.0 nor 6.1, `EINVAL` for another length than it says.
@@ -90,9 +92,6 @@ impl Manner {
         }
         Ok(manner)
     }
-
-    const NARROW: u32 = 1;
-    const EXTENDED: u32 = 2;
 
     /// How wide its addresses are.
     pub(crate) const fn width(self) -> Width {
