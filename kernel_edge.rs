@@ -125,7 +125,10 @@ impl<T: Device> Registration<T> {
                 // SAFETY: `slot` holds an initialised miscdevice, which stays pinned until it is
                 // deregistered by `drop`; so do the name, which `Self` owns on the heap, and the
                 // operations, which are static.
-                to_result(unsafe { bindings::misc_register(slot) })
+                to_result(unsafe { bindings::misc_register(slot) })?;
+                // SAFETY: It has just been registered.
+                unsafe { leave_power_alone(slot) };
+                Ok::<_, Error>(())
             }),
         })
     }
@@ -145,6 +148,23 @@ impl<T: Device> PinnedDrop for Registration<T> {
         // SAFETY: By the type invariants the device is registered.
         unsafe { bindings::misc_deregister(self.misc.get()) };
     }
+}
+
+/// Says that there is nothing about a device whose power could be managed, so that the kernel does
+/// without the files for that in sysfs: they take a kilobyte for each device.
+///
+/// # Safety
+///
+/// The device is registered.
+unsafe fn leave_power_alone(misc: *mut bindings::miscdevice) {
+    #[cfg(CONFIG_PM)]
+    // SAFETY: Of a registered device this points to what is behind it, which stays until it is
+    // deregistered.
+    unsafe {
+        bindings::pm_runtime_no_callbacks((*misc).this_device)
+    };
+    #[cfg(not(CONFIG_PM))]
+    let _ = misc;
 }
 
 /// The data of the device that is being opened.

@@ -40,6 +40,17 @@ TEST_F(lockspaces, create_returns_the_minor_of_a_private_device)
 	EXPECT_EQ(0, (int)st.st_gid);
 }
 
+/* What the kernel has in sysfs for managing power takes a kilobyte. */
+TEST_F(lockspaces, have_no_power_to_manage)
+{
+	char path[200];
+
+	snprintf(path, sizeof(path), "/sys/class/misc/%s_%s/dev", prefix(), self->ls.name);
+	EXPECT_EQ(0, access(path, F_OK));
+	snprintf(path, sizeof(path), "/sys/class/misc/%s_%s/power/control", prefix(), self->ls.name);
+	EXPECT_EQ(DIFFERS(-1, 0), access(path, F_OK));
+}
+
 TEST_F(lockspaces, control_device_is_private)
 {
 	struct stat st;
