@@ -46,7 +46,6 @@ use crate::{
     },
     listing::{
         Kind,
-        Subject,
         Table, //
     },
     lock_table::Outcome,
@@ -356,12 +355,8 @@ impl Door for LockspaceDoor {
     fn open(site: &Site, name: &[u8], lockspace: Arc<Lockspace>) -> Result<Self> {
         let mut tables = KVec::with_capacity(Kind::ALL.len(), GFP_KERNEL_ACCOUNT)?;
         for kind in Kind::ALL {
-            let subject = Subject {
-                lockspace: lockspace.clone(),
-                kind,
-            };
             let name = string(&[name, kind.suffix()])?;
-            let table = ListingFile::new(&site.tables, &name, subject)?;
+            let table = ListingFile::new(&site.tables, &name, lockspace.clone(), kind);
             tables.push(table, GFP_KERNEL_ACCOUNT)?;
         }
         let name = string(&[prefix().to_bytes(), b"_", name])?;

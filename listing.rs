@@ -39,7 +39,7 @@ use kernel::{
         seq_print,
         SeqFile, //
     },
-    sync::Arc, //
+    sync::ArcBorrow, //
 };
 
 /// Which of the files it is.
@@ -56,7 +56,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    pub(crate) const ALL: [Kind; 4] = [Kind::Locks, Kind::All, Kind::Toss, Kind::Waiters];
+    pub(crate) const ALL: &'static [Kind] = &[Kind::Locks, Kind::All, Kind::Toss, Kind::Waiters];
 
     /// What follows the lockspace's name in the name of the file.
     pub(crate) fn suffix(self) -> &'static [u8] {
@@ -84,12 +84,6 @@ impl Kind {
     }
 }
 
-/// What a file lists.
-pub(crate) struct Subject {
-    pub(crate) lockspace: Arc<Lockspace>,
-    pub(crate) kind: Kind,
-}
-
 /// One reading of a file.
 pub(crate) struct Table {
     kind: Kind,
@@ -99,13 +93,14 @@ pub(crate) struct Table {
 }
 
 impl Listing for Table {
-    type Source = Subject;
+    type Subject = Lockspace;
+    type Kind = Kind;
 
-    fn open(subject: &Subject) -> Result<Self> {
+    fn open(lockspace: ArcBorrow<'_, Lockspace>, kind: &'static Kind) -> Result<Self> {
         Ok(Table {
-            kind: subject.kind,
+            kind: *kind,
             at_heading: true,
-            survey: Survey::new(subject.lockspace.clone()),
+            survey: Survey::new(lockspace.into()),
         })
     }
 

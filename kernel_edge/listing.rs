@@ -10,7 +10,6 @@ use core::{
     marker::PhantomData,
     ptr::{
         from_ref,
-        null,
         null_mut, //
     },
 };
@@ -26,15 +25,22 @@ use kernel::{
     },
     module::this_module,
     prelude::*,
-    seq_file::SeqFile, //
+    seq_file::SeqFile,
+    sync::{
+        Arc,
+        ArcBorrow, //
+    },
 };
 
 /// One open of a file that lists something.
 pub(crate) trait Listing: Sized + Send {
-    /// What the file is about.
-    type Source: Send + Sync;
+    /// What its files are about.
+    type Subject: Send + Sync;
 
-    fn open(source: &Self::Source) -> Result<Self>;
+    /// What tells one file of a subject from another.
+    type Kind: Sync + 'static;
+
+    fn open(subject: ArcBorrow<'_, Self::Subject>, kind: &'static Self::Kind) -> Result<Self>;
 
     /// Goes to the first item.
     fn rewind(&mut self);
@@ -90,44 +96,50 @@ impl Drop for Folder {
 ///
 /// # Invariants
 ///
-/// `entry` is what debugfs gave for the file, perhaps an error. `_source` is what the file carries.
+/// `entry` is what debugfs gave for the file, perhaps an error. The file carries `_subject`, and as
+/// auxiliary data its kind.
 pub(crate) struct ListingFile<L: Listing> {
     entry: *mut bindings::dentry,
-    _source: KBox<L::Source>,
+    _subject: Arc<L::Subject>,
 }
 
-// SAFETY: debugfs may be called on any thread, and the source is `Send`.
+// SAFETY: debugfs may be called on any thread, and the subject is shared by references that are
+// counted.
 unsafe impl<L: Listing> Send for ListingFile<L> {}
 // SAFETY: Nothing can be changed by a reference to a file.
 unsafe impl<L: Listing> Sync for ListingFile<L> {}
 
 impl<L: Listing> ListingFile<L> {
-    pub(crate) fn new(folder: &Folder, name: &CStr, source: L::Source) -> Result<Self> {
-        let source = KBox::new(source, GFP_KERNEL_ACCOUNT)?;
+    pub(crate) fn new(
+        folder: &Folder,
+        name: &CStr,
+        subject: Arc<L::Subject>,
+        kind: &'static L::Kind,
+    ) -> Self {
         // SAFETY: The name is a valid string, the folder is one, or an error, which debugfs
-        // passes on, and the operations are static. The source is on the heap, and outlives the
-        // file.
+        // passes on, and the operations and the kind are static. The subject stays where it is, and
+        // outlives the file.
         let entry = unsafe {
             bindings::debugfs_create_file_full(
                 name.as_char_ptr(),
                 0o444,
                 folder.0,
-                from_ref(&*source).cast_mut().cast(),
-                null(),
+                Arc::as_ptr(&subject).cast_mut().cast(),
+                from_ref(kind).cast(),
                 Operations::<L>::FILE,
             )
         };
-        Ok(ListingFile {
+        ListingFile {
             entry,
-            _source: source,
-        })
+            _subject: subject,
+        }
     }
 }
 
 impl<L: Listing> Drop for ListingFile<L> {
     fn drop(&mut self) {
-        // SAFETY: By the type invariants. When it returns, nobody uses the source any more, who
-        // is dropped after this.
+        // SAFETY: By the type invariants. When it returns, nobody uses the subject any more, which
+        // is let go of after this.
         unsafe { bindings::debugfs_remove(self.entry) };
     }
 }
@@ -158,8 +170,10 @@ impl<L: Listing> Operations<L> {
         from_result(|| {
             // SAFETY: The kernel gives a valid inode; its data is what the `ListingFile` gave,
             // which cannot be dropped meanwhile, as debugfs lets it wait.
-            let source = unsafe { &*(*inode).i_private.cast::<L::Source>() };
-            let listing = KBox::new(L::open(source)?, GFP_KERNEL_ACCOUNT)?;
+            let subject = unsafe { ArcBorrow::from_raw((*inode).i_private.cast::<L::Subject>()) };
+            // SAFETY: The file is in debugfs, and of this kind is what the `ListingFile` gave, too.
+            let kind = unsafe { &*bindings::debugfs_get_aux(file).cast::<L::Kind>() };
+            let listing = KBox::new(L::open(subject, kind)?, GFP_KERNEL_ACCOUNT)?;
             // SAFETY: The file is being opened, and the operations are static.
             to_result(unsafe { bindings::seq_open(file, Self::STEPS) })?;
             // SAFETY: `seq_open` left a `seq_file` there, which nobody else knows yet.
