@@ -33,26 +33,22 @@ use crate::{
         LockTable,
         Outcome, //
     },
-    slab::{
-        Slab,
-        NONE, //
-    },
+    slab::NONE,
     terms::{
         Flags,
         Mode,
         Reply,
         Value, //
     },
-    wire::{
-        Change,
-        SPACE_NAME_MAX, //
-    },
+    wire::Change,
 };
+use core::cmp::Ordering;
 use kernel::{
     fmt, new_mutex,
     prelude::*,
     rbtree::{
         RBTree,
+        RBTreeNode,
         RBTreeNodeReservation, //
     },
     str::BStr,
@@ -116,9 +112,9 @@ pub(crate) struct Lockspace {
     /// Held while it is being found out whether the lockspace can end, and while a shard is made.
     #[pin]
     ending: Mutex<()>,
-    /// The queues of the open files.
+    /// The queues of the open files, by their addresses.
     #[pin]
-    files: Mutex<Slab<Arc<Queue>>>,
+    files: Mutex<RBTree<usize, Arc<Queue>>>,
 }
 
 impl Lockspace {
@@ -136,7 +132,7 @@ impl Lockspace {
                 shards,
                 life: Atomic::new(Life::Open as u32),
                 ending <- new_mutex!((), "dlm_device::Lockspace::ending"),
-                files <- new_mutex!(Slab::new(), "dlm_device::Lockspace::files"),
+                files <- new_mutex!(RBTree::new(), "dlm_device::Lockspace::files"),
             }),
             GFP_KERNEL_ACCOUNT,
         )
@@ -149,17 +145,17 @@ impl Lockspace {
         for _ in self.shards.iter() {
             clients.push(Atomic::new(NONE), GFP_KERNEL_ACCOUNT)?;
         }
+        let node = RBTreeNode::new(address(&queue), queue.clone(), GFP_KERNEL_ACCOUNT)?;
         let mut files = self.files.lock();
         if self.life() == Life::Gone {
             return Err(ENODEV);
         }
-        let number = files.insert(queue.clone(), NONE)?;
+        files.insert(node);
         drop(files);
         Ok(OpenFile {
             lockspace: self.clone(),
             queue,
             clients,
-            number,
         })
     }
 
@@ -178,7 +174,7 @@ impl Lockspace {
     /// Ends the lockspace, and tells how many files were cut off by that. `EBUSY` if it has locks,
     /// unless `force`. Whatever locks there are stay in memory, out of reach, until
     /// [`Self::clear`].
-    fn end(&self, force: bool) -> Result<u32> {
+    fn end(&self, force: bool) -> Result<usize> {
         let ending = self.ending.lock();
         if !force {
             self.set_life(Life::Closing);
@@ -190,12 +186,12 @@ impl Lockspace {
         self.set_life(Life::Gone);
         drop(ending);
         let files = self.files.lock();
-        let mut at = 0;
-        while let Some(number) = files.next_used(at) {
-            files[number].hang_up();
-            at = number + 1;
+        let mut count = 0;
+        for queue in files.values() {
+            queue.hang_up();
+            count += 1;
         }
-        Ok(files.len())
+        Ok(count)
     }
 
     /// The shards that have been made.
@@ -323,7 +319,6 @@ pub(crate) struct OpenFile {
     /// The client that stands for this file in each shard, or `NONE`; written under the shard's
     /// lock.
     clients: KVec<Atomic<u32>>,
-    number: u32,
 }
 
 impl OpenFile {
@@ -441,7 +436,7 @@ impl OpenFile {
 
     /// The name of its lockspace.
     pub(crate) fn name(&self) -> &[u8] {
-        self.lockspace.name.bytes()
+        &self.lockspace.name.0
     }
 
     /// What locks the file has.
@@ -504,6 +499,11 @@ impl OpenFile {
     }
 }
 
+/// What tells a queue from all others.
+fn address(queue: &Arc<Queue>) -> usize {
+    Arc::as_ptr(queue) as usize
+}
+
 /// The calling thread, as other programs know it.
 fn caller() -> u32 {
     kernel::current!().pid().unsigned_abs()
@@ -544,41 +544,39 @@ impl Drop for OpenFile {
             reschedule();
         }
         let mut files = self.lockspace.files.lock();
-        let queue = files.remove(self.number);
-        files.trim();
+        let node = files.remove_node(&address(&self.queue));
         drop(files);
-        drop(queue);
+        drop(node);
     }
 }
 
 /// A lockspace's name. Binary, but without NUL.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct SpaceName {
-    bytes: [u8; SPACE_NAME_MAX],
-    length: usize,
-}
+#[derive(PartialEq, Eq)]
+struct SpaceName(KVec<u8>);
 
 impl SpaceName {
     fn new(name: &[u8]) -> Result<SpaceName> {
-        if name.len() > SPACE_NAME_MAX {
-            return Err(EINVAL);
-        }
-        let mut bytes = [0; SPACE_NAME_MAX];
-        for (to, from) in bytes.iter_mut().zip(name) {
-            *to = *from;
-        }
-        let length = name.len();
-        Ok(SpaceName { bytes, length })
+        let mut bytes = KVec::with_capacity(name.len(), GFP_KERNEL_ACCOUNT)?;
+        bytes.extend_from_slice(name, GFP_KERNEL_ACCOUNT)?;
+        Ok(SpaceName(bytes))
     }
+}
 
-    fn bytes(&self) -> &[u8] {
-        self.bytes.get(..self.length).unwrap_or_default()
+impl Ord for SpaceName {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.as_slice().cmp(&other.0)
+    }
+}
+
+impl PartialOrd for SpaceName {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
     }
 }
 
 impl fmt::Display for SpaceName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        BStr::from_bytes(self.bytes()).fmt(f)
+        BStr::from_bytes(&self.0).fmt(f)
     }
 }
 
@@ -716,7 +714,7 @@ impl<D: Door> Registry<D> {
         // All that can fail comes before programs can reach it.
         let name_node = RBTreeNodeReservation::new(GFP_KERNEL_ACCOUNT)?;
         let entry_node = RBTreeNodeReservation::new(GFP_KERNEL_ACCOUNT)?;
-        let lockspace = Lockspace::new(key)?;
+        let lockspace = Lockspace::new(SpaceName::new(name)?)?;
         let door = D::open(&self.site, name, lockspace.clone())?;
         let number = door.number();
         let entry = Entry {
@@ -742,11 +740,11 @@ impl<D: Door> Registry<D> {
         }
         let lockspace = entry.lockspace.clone();
         let cut_off = lockspace.end(force)?;
-        let name = lockspace.name;
+        let name = &lockspace.name;
         if cut_off > 0 && may_log() {
             pr_notice!("lockspace {name} is removed, cutting off {cut_off} open files\n");
         }
-        entries.numbers.remove(&name);
+        entries.numbers.remove(name);
         // The device goes before the lock, so that its name is free for who creates it again.
         drop(entries.by_number.remove(&number));
         drop(entries);
