@@ -5,8 +5,8 @@
 //!
 //! There are four files for each lockspace, in the formats of `fs/dlm/debug_fs.c`, so that `dlm_tool
 //! lockdump` and `lockdebug` read them. What only a cluster has is 0, which is what fs/dlm shows
-//! on a single node too. No resource is kept without locks and nobody waits for other nodes, so
-//! two of the tables are empty.
+//! on a single node too. A resource without locks has nothing to show, not even a value block, and
+//! nobody waits for other nodes, so two of the tables are empty.
 
 use crate::{
     kernel_edge::{

@@ -435,7 +435,7 @@ TEST_F(files, come_and_go_with_the_lockspace)
 	}
 }
 
-/* Nothing is asked of other nodes, and no resource is kept that has no locks. */
+/* Nothing is asked of other nodes, and there is nothing to a resource that has no locks. */
 TEST_F(files, toss_and_waiters_are_empty)
 {
 	FILE *toss = open_table(self->ls.name, "toss"), *waiters = open_table(self->ls.name, "waiters");
