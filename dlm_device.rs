@@ -476,6 +476,16 @@ impl LockspaceDevice {
         let file = &self.file;
         let mut widened = Widened::new();
         let (id, reply, outcome) = match Request::parse(bytes, manner, &mut widened)? {
+            // Nobody would ever know the id.
+            Request::Lock {
+                reply: Reply::Return,
+                ..
+            }
+            | Request::Adopt { .. }
+                if in_series =>
+            {
+                return Err(EINVAL)
+            }
             Request::Lock {
                 mode,
                 flags,
@@ -483,10 +493,6 @@ impl LockspaceDevice {
                 name,
                 change,
             } => {
-                // Nobody would ever know the id.
-                if in_series && reply == Reply::Return {
-                    return Err(EINVAL);
-                }
                 let (id, outcome) = file.request(mode, flags, reply, in_series, name, &change)?;
                 (id, reply, outcome)
             }
@@ -500,7 +506,7 @@ impl LockspaceDevice {
             } => (
                 0,
                 reply,
-                file.convert(id, mode, flags, reply, value, &change)?,
+                file.convert(id, mode, flags, reply, in_series, value, &change)?,
             ),
             Request::Unlock {
                 id,

@@ -185,7 +185,7 @@ pub(crate) trait Owner {
         value: bool,
     ) -> Result<Ticket>;
 
-    /// The request for a new lock, just opened, waits.
+    /// An operation, just begun, waits: a record tells that, and the lock's id.
     fn acknowledge(&self, ticket: Ticket, id: LockId);
 
     /// An operation has ended.
@@ -208,7 +208,8 @@ pub(crate) struct Ask {
     pub(crate) mode: Mode,
     pub(crate) flags: Flags,
     pub(crate) reply: Reply,
-    /// The requester wants to be told the id of a new lock that has to wait.
+    /// The requester wants to be told that a new lock has to wait, and its id; and that a conversion
+    /// has to, whose end was to be returned.
     pub(crate) acknowledge: bool,
     /// The requester wants to be told when the lock is in somebody's way.
     pub(crate) listens: bool,
@@ -376,6 +377,14 @@ pub(crate) enum Fate {
     Freed,
 }
 
+/// How far a purge has come.
+#[derive(Default)]
+pub(crate) struct Purge {
+    /// The last orphan that it has left alone, and its number. Should that go in between, the purge
+    /// begins again.
+    last: Option<(u32, u32)>,
+}
+
 impl<O: Owner> LockTable<O> {
     pub(crate) const fn new(ids: IdSpace) -> Self {
         LockTable {
@@ -505,9 +514,7 @@ impl<O: Owner> LockTable<O> {
             self.refuse(resource, None, ask);
             self.end(lock);
         } else {
-            if ask.acknowledge {
-                owning.owner.acknowledge(ticket, berth.id);
-            }
+            self.acknowledge(lock, ask);
             self.enqueue(lock, State::Waiting);
             let mode = ask.mode;
             self.block(resource, Blocked::Request { mode, by: None });
@@ -592,8 +599,10 @@ impl<O: Owner> LockTable<O> {
         let lock = self.find(id)?;
         let entry = &self.locks[lock];
         let resource = entry.resource;
+        let reply = entry.reply_to(by, ask.reply);
         let ask = &Ask {
-            reply: entry.reply_to(by, ask.reply),
+            reply,
+            acknowledge: ask.acknowledge && reply == Reply::Return,
             ..*ask
         };
         let has_values = entry.value != NONE || ask.flags.any(Flags::VALBLK);
@@ -721,10 +730,21 @@ impl<O: Owner> LockTable<O> {
             self.complete(lock, Status::WouldWait);
             self.refuse(resource, Some(lock), ask);
         } else {
+            self.acknowledge(lock, ask);
             self.dequeue(lock);
             self.enqueue(lock, State::Converting);
             let mode = ask.mode;
             self.block(resource, Blocked::Request { mode, by: None });
+        }
+    }
+
+    /// Tells that an operation has to wait, if that is wanted.
+    fn acknowledge(&self, lock: u32, ask: &Ask) {
+        let entry = &self.locks[lock];
+        if ask.acknowledge {
+            if let Some(client) = self.clients.get(entry.client) {
+                client.owner.acknowledge(entry.ticket, entry.id);
+            }
         }
     }
 
@@ -884,24 +904,38 @@ impl<O: Owner> LockTable<O> {
         found.ok_or(if others { EAGAIN } else { ENOENT })
     }
 
-    /// Frees up to `budget` orphans, all or those that thread `pid` asked for. Returns whether to
-    /// go on.
-    pub(crate) fn purge(&mut self, pid: Option<u32>, budget: u32) -> bool {
-        let mut left = budget;
-        let mut at = self.orphans.first();
-        while let Some(lock) = at {
+    /// Frees orphans, all or those that thread `pid` asked for; looks at up to `budget` of them,
+    /// fewer where each costs a walk of a queue. Returns whether to go on, then with the same
+    /// `progress`.
+    pub(crate) fn purge(&mut self, pid: Option<u32>, progress: &mut Purge, budget: u32) -> bool {
+        let mut at = match progress.last {
+            Some((lock, number)) if self.is_orphan(lock, number) => {
+                List::<ByOwner>::next(&self.locks, lock)
+            }
+            _ => self.orphans.first(),
+        };
+        for _ in 0..budget {
+            let Some(lock) = at else {
+                return false;
+            };
             at = List::<ByOwner>::next(&self.locks, lock);
-            if pid.is_some_and(|pid| self.locks[lock].pid != pid) {
+            let entry = &self.locks[lock];
+            if pid.is_some_and(|pid| entry.pid != pid) {
+                progress.last = Some((lock, entry.ticket));
                 continue;
             }
-            if left == 0 {
-                return true;
-            }
-            let quick = distrust(&mut self.resources, &self.locks[lock]);
+            let quick = distrust(&mut self.resources, entry);
             self.end(lock);
-            left = if quick { left - 1 } else { 0 };
+            if !quick {
+                break;
+            }
         }
-        false
+        true
+    }
+
+    fn is_orphan(&self, lock: u32, number: u32) -> bool {
+        let entry = self.locks.get(lock);
+        entry.is_some_and(|entry| entry.client == NONE && entry.ticket == number)
     }
 
     /// Lets go of up to `budget` locks of a client, fewer where each costs a walk of a queue;

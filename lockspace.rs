@@ -31,7 +31,8 @@ use crate::{
         IdSpace,
         LockId,
         LockTable,
-        Outcome, //
+        Outcome,
+        Purge, //
     },
     slab::NONE,
     terms::{
@@ -339,10 +340,7 @@ impl OpenFile {
         name: &[u8],
         change: &Change<'_>,
     ) -> Result<(LockId, Outcome)> {
-        let ask = Ask {
-            acknowledge,
-            ..ask(mode, flags, reply, change)
-        };
+        let ask = ask(mode, flags, reply, acknowledge, change);
         let name = significant(name);
         let (shard, hash) = self.lockspace.place(name);
         let mut table = self.lockspace.lock_shard_for_new(shard)?;
@@ -350,20 +348,22 @@ impl OpenFile {
         table.request(client, hash, name, &ask, change)
     }
 
-    /// Asks for another mode of a lock, anybody's: besides, `ENOENT` and `EBUSY`.
+    /// Asks for another mode of a lock, anybody's: besides, `ENOENT` and `EBUSY`. `acknowledge`: if
+    /// it has to wait although its end was to be returned, a record tells that.
     pub(crate) fn convert(
         &self,
         id: LockId,
         mode: Option<Mode>,
         flags: Flags,
         reply: Reply,
+        acknowledge: bool,
         value: &Value,
         change: &Change<'_>,
     ) -> Result<Outcome> {
         let shard = self.lockspace.shard_of_id(id);
         let mut table = self.lockspace.lock_shard(shard)?;
         table.check(id)?;
-        let ask = ask(mode.ok_or(EINVAL)?, flags, reply, change);
+        let ask = ask(mode.ok_or(EINVAL)?, flags, reply, acknowledge, change);
         table.convert(id, self.known_client(shard), &ask, value, change)
     }
 
@@ -400,7 +400,13 @@ impl OpenFile {
         name: &[u8],
         change: &Change<'_>,
     ) -> Result<LockId> {
-        let ask = ask(mode.unwrap_or(Mode::Nl), flags, Reply::Record, change);
+        let ask = ask(
+            mode.unwrap_or(Mode::Nl),
+            flags,
+            Reply::Record,
+            false,
+            change,
+        );
         let name = significant(name);
         let (shard, hash) = self.lockspace.place(name);
         self.lockspace.with_shard(shard, |table| {
@@ -422,8 +428,9 @@ impl OpenFile {
         }
         let pid = (pid != 0).then_some(pid);
         for shard in 0..self.lockspace.shards.len() as u32 {
-            let purge = |table: &mut Table| Ok(table.purge(pid, BATCH));
+            let mut progress = Purge::default();
             loop {
+                let purge = |table: &mut Table| Ok(table.purge(pid, &mut progress, BATCH));
                 match self.lockspace.with_shard(shard, purge) {
                     Ok(true) => reschedule(),
                     Ok(false) | Err(ENOENT) => break,
@@ -517,12 +524,12 @@ fn significant(name: &[u8]) -> &[u8] {
     name.get(..length).unwrap_or_default()
 }
 
-fn ask(mode: Mode, flags: Flags, reply: Reply, change: &Change<'_>) -> Ask {
+fn ask(mode: Mode, flags: Flags, reply: Reply, acknowledge: bool, change: &Change<'_>) -> Ask {
     Ask {
         mode,
         flags,
         reply,
-        acknowledge: false,
+        acknowledge,
         listens: change.listens(),
         pid: caller(),
     }

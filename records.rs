@@ -339,7 +339,7 @@ impl Records {
         self.tell(ticket, &completion);
     }
 
-    /// The request for a new lock waits, and the program has not been told its id otherwise.
+    /// An operation waits, and the program has not been told that, or the id, otherwise.
     pub(crate) fn acknowledge(&mut self, ticket: Ticket, id: LockId) {
         let slot = &mut self.slots[ticket];
         slot.id = id;

@@ -186,10 +186,10 @@ impl Lock {
     }
 
     /// How a request is answered that wants to be answered like that, and comes from client `by`:
-    /// who has a lock hears by record what others do to it.
+    /// who has a lock hears by record what others do to it. Of an orphan nobody else would hear.
     #[inline(always)]
     pub(super) fn reply_to(&self, by: u32, wanted: Reply) -> Reply {
-        if self.client == by {
+        if self.client == by || self.client == NONE {
             wanted
         } else {
             Reply::Record

@@ -213,6 +213,8 @@ static const char *status_name(int status)
 		return "ECANCEL";
 	case -DLM_EUNLOCK:
 		return "EUNLOCK";
+	case -EINPROG:
+		return "EINPROG";
 	}
 	return strerrorname_np(-status) ?: "unknown status";
 }

@@ -88,7 +88,7 @@ int read_record(int fd, struct record *record);
 const char *fault(const struct record *record, int length, int id);
 
 /*
- * A record in words: "granted", "granted demoted", "granted \"value\"", "EAGAIN", "ECANCEL",
+ * A record in words: "granted", "granted demoted", "granted \"value\"", "EAGAIN", "EINPROG",
  * "blocks PR", "blocks PR while pending", ... A record that is not the given lock's, or breaks a
  * rule that every record must keep, says that instead.
  */

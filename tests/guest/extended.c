@@ -309,6 +309,27 @@ TEST_F(series, returning)
 	add(self->series, returning(named(EX, 0, 0)));
 	add(self->series, named(EX, 0, 1));
 	ASSERT_EQ(-EINVAL, write_series(self->fd, self->series));
+	add(self->series, named(EX, DLM_LKF_ORPHAN, 0));
+	add(self->series, named(EX, 0, 1));
+	ASSERT_EQ(-EINVAL, write_series(self->fd, self->series));
+}
+
+/* Or has been granted what he asks for, unless he hears that it waits. */
+TEST_F(series, returning_conversions)
+{
+	int free = HOLD(self->fd, NL, 0, "free"), waits = HOLD(self->fd, NL, 0, "r");
+	int theirs = HOLD(self->other, NL, 0, "r"), holder = HOLD(self->other, EX, 0, "r");
+
+	add(self->series, returning(convert_request(free, EX, 0)));
+	add(self->series, returning(convert_request(waits, EX, 0)));
+	add(self->series, returning(convert_request(theirs, CR, 0)));
+	add(self->series, returning(convert_request(waits, EX, DLM_LKF_NOQUEUE)));
+	ASSERT_EQ(3, write_series(self->fd, self->series));
+	ASSERT_HEAR(self->fd, waits, "EINPROG");
+	ASSERT_HEAR(self->fd, 0, "nothing");
+	UNLOCK(self->other, holder);
+	ASSERT_HEAR(self->fd, waits, "granted");
+	ASSERT_HEAR(self->other, theirs, "nothing");
 }
 
 TEST_F(series, malformed)

@@ -10,7 +10,8 @@ use crate::{
         IdSpace,
         LockId,
         LockTable,
-        Outcome, //
+        Outcome,
+        Purge, //
     },
     owner::{
         Client,
@@ -665,17 +666,32 @@ fn who_adopts_a_conversion_and_is_demoted_still_has_its_rivals_looked_at() {
 }
 
 #[test]
-fn a_purge_stops_at_its_budget() {
+fn a_purge_stops_at_its_budget_and_goes_on_there() {
     let mut bench = Bench::new();
-    for _ in 0..5 {
+    for _ in 0..7 {
         bench.request_name(b"n", Pr, Flags::PERSISTENT).unwrap();
     }
     while bench.table.release(bench.client, Fate::Orphaned, 2) {}
-    assert!(!bench.table.purge(Some(2), 2));
-    assert!(bench.table.purge(Some(1), 2));
-    assert!(bench.table.purge(None, 2));
-    assert!(!bench.table.is_empty());
-    assert!(!bench.table.purge(None, 2));
+    let purge = |bench: &mut Bench, pid, progress: &mut Purge| {
+        let goes_on = bench.table.purge(pid, progress, 2);
+        let locks = bench.ids.iter();
+        let left = locks.filter(|id| bench.table.check(**id).is_ok()).count();
+        (goes_on, left)
+    };
+    let (mut theirs, mut all) = (Purge::default(), Purge::default());
+    for goes_on in [true, true, true, false] {
+        assert_eq!(purge(&mut bench, Some(2), &mut theirs), (goes_on, 7));
+    }
+    theirs = Purge::default();
+    assert_eq!(purge(&mut bench, Some(2), &mut theirs), (true, 7));
+    // Where it was is gone then.
+    assert_eq!(purge(&mut bench, None, &mut all), (true, 5));
+    for goes_on in [true, true, false] {
+        assert_eq!(purge(&mut bench, Some(2), &mut theirs), (goes_on, 5));
+    }
+    for expected in [(true, 3), (true, 1), (false, 0)] {
+        assert_eq!(purge(&mut bench, None, &mut all), expected);
+    }
     assert!(bench.table.is_empty());
 }
 
@@ -719,6 +735,24 @@ fn what_ends_at_once_can_be_returned() {
     // Its owner hears of it whoever unlocks it.
     assert_eq!(bench.unlock_returning('b', NONE), Ok(Outcome::Told));
     assert_eq!(bench.records().len(), 1);
+}
+
+#[test]
+fn what_becomes_of_an_orphan_is_returned_to_anybody() {
+    let mut bench = Bench::new();
+    for _ in 0..2 {
+        bench.request(Pr, Flags::PERSISTENT).unwrap();
+    }
+    let stranger = Client {
+        number: 1,
+        desk: bench.desk.clone(),
+    };
+    let stranger = bench.table.add_client(stranger).unwrap();
+    bench.table.release(bench.client, Fate::Orphaned, 2);
+    bench.records();
+    assert_eq!(bench.unlock_returning('a', stranger), Ok(Outcome::Done));
+    assert_eq!(bench.unlock_returning('b', NONE), Ok(Outcome::Done));
+    assert_eq!(bench.records(), []);
 }
 
 #[test]

@@ -10,7 +10,8 @@ use crate::{
         Fate,
         IdSpace,
         LockId,
-        LockTable, //
+        LockTable,
+        Purge, //
     },
     model::{
         Model,
@@ -431,7 +432,8 @@ impl Twin {
 
     /// Purges orphans, a few at a time.
     fn purge(&mut self, pid: Option<u32>) {
-        while self.table.purge(pid, 3) {}
+        let mut progress = Purge::default();
+        while self.table.purge(pid, &mut progress, 3) {}
     }
 
     fn new_client(&mut self, number: usize) -> u32 {
