@@ -1110,7 +1110,8 @@ impl<O: Owner> LockTable<O> {
     /// Sets aside what a new lock needs: its slot, and a value buffer if it asks for one.
     #[inline(always)]
     fn berth(&mut self, ask: &Ask) -> Result<Berth> {
-        let vacancy = self.locks.vacancy(self.ids.limit())?;
+        let rest = self.ids.rest(self.locks.end());
+        let vacancy = self.locks.rested_vacancy(self.ids.limit(), rest)?;
         Ok(Berth {
             vacancy,
             id: self.ids.encode(vacancy.index, vacancy.round),

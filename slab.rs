@@ -51,16 +51,41 @@ const fn fitting(bytes: usize, size: usize) -> usize {
 /// A growable set of slots.
 pub(crate) struct Slab<T> {
     chunks: KVVec<Chunk<T>>,
-    /// Chunks that have memory and a free slot, a list through `Chunk::next` and `Chunk::prev`.
+    /// Chunks that have memory and a free slot, a list through `Chunk::next` and `Chunk::prev`. All
+    /// but the first can give out a slot in their round.
     open: u32,
+    last_open: u32,
     /// Chunks whose memory went back to the system, a list through `Chunk::next`.
     bare: u32,
     /// The chunk that is kept although it is empty, so that a slab at the brink does not ask the
     /// system for memory with every operation. The first chunk, being small, is kept anyway.
     spare: u32,
     used: u32,
-    /// In which round new chunks begin.
-    first_round: u32,
+    /// How many slots have memory.
+    capacity: u32,
+    /// In which round the first chunk begins; others begin in the next one.
+    first_round: Round,
+}
+
+/// Chunks give out their slots in rounds, each slot at most once a round.
+#[derive(Clone, Copy)]
+struct Round {
+    number: u32,
+    /// Bit n: slot n can still come.
+    ahead: u64,
+}
+
+impl Round {
+    const FIRST: Round = Round::numbered(0);
+
+    const fn numbered(number: u32) -> Self {
+        let ahead = u64::MAX;
+        Round { number, ahead }
+    }
+
+    const fn next(self) -> Self {
+        Round::numbered(self.number.wrapping_add(1))
+    }
 }
 
 struct Chunk<T> {
@@ -69,10 +94,8 @@ struct Chunk<T> {
     all: u64,
     /// Bit n: slot n is used.
     taken: u64,
-    /// Slots are given out in rounds, each at most once a round. Bit n: slot n can still come in
-    /// this one. Both outlive the memory.
-    ahead: u64,
-    round: u32,
+    /// Outlives the memory.
+    round: Round,
     next: u32,
     prev: u32,
 }
@@ -88,13 +111,12 @@ fn free_slots<T>(count: usize) -> Result<(KVec<Option<T>>, u64)> {
 }
 
 impl<T> Chunk<T> {
-    fn new(count: usize, round: u32) -> Result<Self> {
+    fn new(count: usize, round: Round) -> Result<Self> {
         let (slots, all) = free_slots(count)?;
         Ok(Chunk {
             slots,
             all,
             taken: 0,
-            ahead: u64::MAX,
             round,
             next: NONE,
             prev: NONE,
@@ -111,26 +133,28 @@ impl<T> Chunk<T> {
         self.taken == self.all
     }
 
-    /// The next free slot of the round; there must be a free one. `number` is the chunk's.
-    #[inline(always)]
-    fn vacancy(&self, number: u32) -> Vacancy {
-        let free = self.all & !self.taken;
-        let ahead = free & self.ahead;
-        let (slot, round) = if ahead == 0 {
-            self.next_round(free)
-        } else {
-            (ahead.trailing_zeros(), self.round)
-        };
-        Vacancy {
-            index: (number << SLOT_BITS) | slot,
-            round,
-            is_last: free & free.wrapping_sub(1) == 0,
-        }
+    fn free_slots(&self) -> u64 {
+        self.all & !self.taken
     }
 
-    #[cold]
-    fn next_round(&self, free: u64) -> (u32, u32) {
-        (free.trailing_zeros(), self.round.wrapping_add(1))
+    /// Whether none of its free slots can come in this round.
+    fn has_ended_round(&self) -> bool {
+        self.free_slots() & self.round.ahead == 0
+    }
+
+    /// The next free slot of the round, if there is one. `number` is the chunk's.
+    #[inline(always)]
+    fn vacancy(&self, number: u32) -> Option<Vacancy> {
+        let free = self.free_slots();
+        let ahead = free & self.round.ahead;
+        if ahead == 0 {
+            return None;
+        }
+        Some(Vacancy {
+            index: (number << SLOT_BITS) | ahead.trailing_zeros(),
+            round: self.round.number,
+            is_last: free & free.wrapping_sub(1) == 0,
+        })
     }
 
     /// Uses a vacancy of this chunk, and returns the value where it is now.
@@ -139,8 +163,7 @@ impl<T> Chunk<T> {
         let slot = slot_of(vacancy.index);
         let bit = 1 << slot;
         self.taken |= bit;
-        self.ahead = (u64::MAX << slot) ^ bit;
-        self.round = vacancy.round;
+        self.round.ahead = (u64::MAX << slot) ^ bit;
         self.slots[slot].insert(value)
     }
 
@@ -161,7 +184,7 @@ struct Freed {
     is_empty: bool,
 }
 
-/// A free slot, to be used by [`Slab::fill`] before anything else is put into the slab.
+/// A free slot, to be used by [`Slab::fill`] before anything else is put into the slab or taken out.
 #[derive(Clone, Copy)]
 pub(crate) struct Vacancy {
     pub(crate) index: u32,
@@ -183,17 +206,19 @@ impl<T> Slab<T> {
     const CHUNK_SLOTS: usize = chunk_slots(core::mem::size_of::<Option<T>>());
 
     pub(crate) const fn new() -> Self {
-        Slab::beginning_in(0)
+        Slab::beginning_in(Round::FIRST)
     }
 
-    const fn beginning_in(round: u32) -> Self {
+    const fn beginning_in(first_round: Round) -> Self {
         Slab {
             chunks: KVVec::new(),
             open: NONE,
+            last_open: NONE,
             bare: NONE,
             spare: NONE,
             used: 0,
-            first_round: round,
+            capacity: 0,
+            first_round,
         }
     }
 
@@ -217,15 +242,53 @@ impl<T> Slab<T> {
         Ok(vacancy.index)
     }
 
+    /// All indices that have been given out are below this.
+    #[inline(always)]
+    pub(crate) fn end(&self) -> u32 {
+        (self.chunks.len() as u32) << SLOT_BITS
+    }
+
     /// Sees to it that there is a free slot below `limit`, for a value that can only be made when
     /// its index is known, and when all else has succeeded. Errors are those of [`Self::insert`].
     #[inline(always)]
     pub(crate) fn vacancy(&mut self, limit: u32) -> Result<Vacancy> {
-        if self.open == NONE {
-            self.grow(limit)?;
+        self.rested_vacancy(limit, 1)
+    }
+
+    /// The same, where an index shall not come again in the same round soon: if there is memory for
+    /// that, from one round to the one after the next `rest` slots are given out at least.
+    #[inline(always)]
+    pub(crate) fn rested_vacancy(&mut self, limit: u32, rest: u32) -> Result<Vacancy> {
+        if self.capacity - self.used < rest {
+            self.replenish(limit)?;
         }
         let number = self.open;
-        Ok(self.chunks[number as usize].vacancy(number))
+        match self.chunks[number as usize].vacancy(number) {
+            Some(vacancy) => Ok(vacancy),
+            None => self.vacancy_of_next_round(rest),
+        }
+    }
+
+    /// Grows, although there may be free slots; that it cannot is an error only if there are none.
+    #[cold]
+    fn replenish(&mut self, limit: u32) -> Result {
+        match self.grow(limit) {
+            Err(error) if self.open == NONE => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// The first open chunk has ended its round. If it has too few free slots to give its index a
+    /// rest, others come first.
+    #[cold]
+    fn vacancy_of_next_round(&mut self, rest: u32) -> Result<Vacancy> {
+        let chunk = &mut self.chunks[self.open as usize];
+        chunk.round = chunk.round.next();
+        if chunk.free_slots().count_ones() < rest {
+            self.move_to_back(self.open);
+        }
+        let number = self.open;
+        self.chunks[number as usize].vacancy(number).ok_or(ENOMEM)
     }
 
     /// Puts a value into a free slot, and returns it there.
@@ -357,35 +420,73 @@ impl<T> Slab<T> {
             self.chunks[number as usize].refill(count)?;
             self.bare = self.chunks[number as usize].next;
         } else {
-            let chunk = Chunk::new(count, self.first_round)?;
+            let round = if number == 0 {
+                self.first_round
+            } else {
+                self.first_round.next()
+            };
+            let chunk = Chunk::new(count, round)?;
             self.chunks.push(chunk, GFP_KERNEL_ACCOUNT)?;
         }
+        self.capacity += count as u32;
         self.reopen(number);
         // Empty so far; the first is never the spare one.
         self.spare = if number == 0 { NONE } else { number };
         Ok(())
     }
 
+    /// A chunk has free slots again: it comes first, or, with the next round, last.
     fn reopen(&mut self, number: u32) {
-        let first = self.open;
-        if first != NONE {
-            self.chunks[first as usize].prev = number;
-        }
         let chunk = &mut self.chunks[number as usize];
-        chunk.next = first;
-        chunk.prev = NONE;
-        self.open = number;
+        if chunk.has_ended_round() {
+            chunk.round = chunk.round.next();
+            self.append(number);
+            return;
+        }
+        let first = self.open;
+        if let Some(chunk) = self.chunks.get_mut(first as usize) {
+            if chunk.has_ended_round() {
+                chunk.round = chunk.round.next();
+                self.move_to_back(first);
+            }
+        }
+        self.prepend(number);
     }
 
+    fn prepend(&mut self, number: u32) {
+        self.insert_between(NONE, number, self.open);
+    }
+
+    fn append(&mut self, number: u32) {
+        self.insert_between(self.last_open, number, NONE);
+    }
+
+    fn move_to_back(&mut self, number: u32) {
+        self.close(number);
+        self.append(number);
+    }
+
+    fn insert_between(&mut self, prev: u32, number: u32, next: u32) {
+        self.join(prev, number);
+        self.join(number, next);
+    }
+
+    /// Takes a chunk off the list of those that are open.
     fn close(&mut self, number: u32) {
         let Chunk { next, prev, .. } = self.chunks[number as usize];
-        if prev == NONE {
-            self.open = next;
-        } else {
-            self.chunks[prev as usize].next = next;
+        self.join(prev, next);
+    }
+
+    /// Makes two open chunks neighbours; `NONE` stands before the first and behind the last.
+    #[inline(always)]
+    fn join(&mut self, prev: u32, next: u32) {
+        match self.chunks.get_mut(prev as usize) {
+            Some(chunk) => chunk.next = next,
+            None => self.open = next,
         }
-        if next != NONE {
-            self.chunks[next as usize].prev = prev;
+        match self.chunks.get_mut(next as usize) {
+            Some(chunk) => chunk.prev = prev,
+            None => self.last_open = prev,
         }
     }
 
@@ -404,19 +505,28 @@ impl<T> Slab<T> {
     }
 
     /// Gives back memory that is not used, when no more is likely to come. Of an empty slab all goes;
-    /// what comes later comes in later rounds.
+    /// what comes later comes later in the round, or in later ones.
     pub(crate) fn trim(&mut self) {
         // To give back nothing is not free either.
         if self.chunks.is_empty() {
             return;
         }
         if self.used == 0 {
-            let last = self.chunks.iter().map(|chunk| chunk.round).max();
-            let next = last.map_or(self.first_round, |round| round.wrapping_add(1));
-            *self = Slab::beginning_in(next);
+            *self = Slab::beginning_in(self.round_of_first());
         } else if self.spare != NONE {
             let spare = core::mem::replace(&mut self.spare, NONE);
             self.strip(spare);
+        }
+    }
+
+    /// In which round the first chunk can go on when the others begin anew in the next.
+    fn round_of_first(&self) -> Round {
+        let mut rounds = self.chunks.iter().map(|chunk| chunk.round);
+        let first = rounds.next().unwrap_or(self.first_round);
+        let later = rounds.map(|round| round.number).max();
+        match later {
+            Some(later) if later > first.number => Round::numbered(later),
+            _ => first,
         }
     }
 
@@ -438,6 +548,7 @@ impl<T> Slab<T> {
     fn strip(&mut self, number: u32) {
         self.close(number);
         let chunk = &mut self.chunks[number as usize];
+        self.capacity -= chunk.all.count_ones();
         chunk.slots = KVec::new();
         chunk.all = 0;
         chunk.next = self.bare;

@@ -9,15 +9,21 @@ use super::LockId;
 /// The generation is the round in which the slab gave out the slot, so a stale id is refused until
 /// as many rounds have passed as the generation counts. The first 2^17 slots of a shard, the ones
 /// in use unless the shard is huge, have a short slot number and so a long generation (11 bits
-/// with 4 shards, and a round is 8 locks at least); slots above have two bits of it. Slot numbers
-/// start at 1, so no id is 0.
+/// with 4 shards); slots above have two bits of it. The fewer there are, the more slots are kept
+/// free, so that rounds last longer: see [`Self::rest`]. Slot numbers start at 1, so no id is 0.
 #[derive(Clone, Copy)]
 pub(crate) struct IdSpace {
     shard: u16,
     shard_bits: u8,
+    /// What [`Self::rest`] is as long as all ids have the long generation.
+    short_rest: u8,
 }
 
 impl IdSpace {
+    /// A stale id is refused until so many other locks have been made in its shard, unless memory
+    /// is short.
+    pub(crate) const LIFETIME: u32 = 1024;
+
     const SHORT_BITS: u32 = 17;
     const SHORT_SLOTS: u32 = 1 << Self::SHORT_BITS;
 
@@ -36,6 +42,26 @@ impl IdSpace {
         IdSpace {
             shard: shard as u16,
             shard_bits: shard_bits as u8,
+            short_rest: Self::rest_for(Self::FORM.ilog2() - Self::SHORT_BITS - shard_bits) as u8,
+        }
+    }
+
+    /// How many slots have to be free while all that were ever used are below `end`, if an id is to
+    /// be stale for its lifetime. With that, every other round of a slot gives out so many at least.
+    #[inline(always)]
+    pub(super) const fn rest(self, end: u32) -> u32 {
+        if end < Self::SHORT_SLOTS {
+            self.short_rest as u32
+        } else {
+            Self::rest_for(Self::FORM.ilog2() - Self::LONG_BITS)
+        }
+    }
+
+    /// The same for a generation of so many bits.
+    const fn rest_for(generation_bits: u32) -> u32 {
+        match (2 * Self::LIFETIME).wrapping_shr(generation_bits) {
+            0 => 1,
+            rest => rest,
         }
     }
 

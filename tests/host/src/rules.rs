@@ -33,7 +33,10 @@ use crate::{
 use kernel::prelude::*;
 use std::{
     cell::RefCell,
-    collections::HashSet,
+    collections::{
+        HashMap,
+        HashSet, //
+    },
     rc::Rc, //
 };
 
@@ -606,6 +609,43 @@ fn stale_ids_are_refused_for_a_generation() {
             bench.ids.len(),
             "{shard_bits} bits of shard"
         );
+    }
+}
+
+/// Holds so many locks; makes another one, and frees that or one of the others, again and again.
+fn assert_ids_come_late(shard_bits: u32, held: usize, frees_others: bool) {
+    let mut bench = Bench::with_ids(IdSpace::new(0, shard_bits));
+    let mut last_made = HashMap::new();
+    for made in 0..held + 3 * IdSpace::LIFETIME as usize {
+        bench.request(Nl, NO).unwrap();
+        let id = *bench.ids.last().unwrap();
+        if let Some(before) = last_made.insert(id, made) {
+            let late = made - before > IdSpace::LIFETIME as usize;
+            assert!(late, "{id:x} after {}", made - before);
+        }
+        if bench.ids.len() > held {
+            // As good as at random.
+            let which = if frees_others {
+                made * 7919 % held
+            } else {
+                held
+            };
+            let id = bench.ids.swap_remove(which);
+            bench.unlock_id(id, NO, &NEW).unwrap();
+        }
+    }
+}
+
+/// Above all when few slots are free, and where the generation is short.
+#[test]
+fn an_id_does_not_come_again_soon() {
+    for shard_bits in 0..=6 {
+        for held in [0, 1, 6, 7, 8, 9, 42, 43, 44, 45, 46, 90_000, 90_001] {
+            assert_ids_come_late(shard_bits, held, false);
+            if held > 0 {
+                assert_ids_come_late(shard_bits, held, true);
+            }
+        }
     }
 }
 
