@@ -286,9 +286,11 @@ impl Queue {
         self.inner.lock().records.len()
     }
 
-    /// Forgets what was not told yet, as if it had been.
-    pub(crate) fn forget(&self) {
-        while self.inner.lock().records.forget_first() {}
+    /// Forgets what was not told yet, as if it had been: some records at a time, until it returns
+    /// false.
+    pub(crate) fn forget(&self) -> bool {
+        let mut inner = self.inner.lock();
+        (0..BATCH).all(|_| inner.records.forget_first())
     }
 
     /// The file is being closed.

@@ -51,6 +51,7 @@ use crate::{
     lock_table::Outcome,
     lockspace::{
         Door,
+        Hearing,
         Lockspace,
         OpenFile, //
     },
@@ -474,6 +475,10 @@ impl LockspaceDevice {
     #[inline(never)]
     fn carry_out(&self, bytes: &[u8], manner: Manner, in_series: bool) -> Result<usize> {
         let file = &self.file;
+        let hearing = |reply| Hearing {
+            reply,
+            acknowledge: in_series,
+        };
         let mut widened = Widened::new();
         let (id, reply, outcome) = match Request::parse(bytes, manner, &mut widened)? {
             // Nobody would ever know the id.
@@ -493,7 +498,7 @@ impl LockspaceDevice {
                 name,
                 change,
             } => {
-                let (id, outcome) = file.request(mode, flags, reply, in_series, name, &change)?;
+                let (id, outcome) = file.request(mode, flags, hearing(reply), name, &change)?;
                 (id, reply, outcome)
             }
             Request::Convert {
@@ -506,7 +511,7 @@ impl LockspaceDevice {
             } => (
                 0,
                 reply,
-                file.convert(id, mode, flags, reply, in_series, value, &change)?,
+                file.convert(id, mode, flags, hearing(reply), value, &change)?,
             ),
             Request::Unlock {
                 id,

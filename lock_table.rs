@@ -599,10 +599,8 @@ impl<O: Owner> LockTable<O> {
         let lock = self.find(id)?;
         let entry = &self.locks[lock];
         let resource = entry.resource;
-        let reply = entry.reply_to(by, ask.reply);
         let ask = &Ask {
-            reply,
-            acknowledge: ask.acknowledge && reply == Reply::Return,
+            reply: entry.reply_to(by, ask.reply),
             ..*ask
         };
         let has_values = entry.value != NONE || ask.flags.any(Flags::VALBLK);
@@ -730,7 +728,9 @@ impl<O: Owner> LockTable<O> {
             self.complete(lock, Status::WouldWait);
             self.refuse(resource, Some(lock), ask);
         } else {
-            self.acknowledge(lock, ask);
+            if ask.reply == Reply::Return {
+                self.acknowledge(lock, ask);
+            }
             self.dequeue(lock);
             self.enqueue(lock, State::Converting);
             let mode = ask.mode;

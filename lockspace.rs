@@ -322,6 +322,20 @@ pub(crate) struct OpenFile {
     clients: KVec<Atomic<u32>>,
 }
 
+/// How a requester wants to hear of what he asks for: see [`Ask`].
+#[derive(Clone, Copy)]
+pub(crate) struct Hearing {
+    pub(crate) reply: Reply,
+    pub(crate) acknowledge: bool,
+}
+
+impl Hearing {
+    const BY_RECORD: Hearing = Hearing {
+        reply: Reply::Record,
+        acknowledge: false,
+    };
+}
+
 impl OpenFile {
     /// What there is to read.
     pub(crate) fn queue(&self) -> &Queue {
@@ -329,18 +343,17 @@ impl OpenFile {
     }
 
     /// Asks for a new lock; the answer is a record, but for `EINVAL`, `ENOMEM` and `ENODEV`, and
-    /// what `reply` asks for. `acknowledge`: if it has to wait, a record tells its id.
+    /// what `hearing` asks for.
     #[inline(always)]
     pub(crate) fn request(
         &self,
         mode: Mode,
         flags: Flags,
-        reply: Reply,
-        acknowledge: bool,
+        hearing: Hearing,
         name: &[u8],
         change: &Change<'_>,
     ) -> Result<(LockId, Outcome)> {
-        let ask = ask(mode, flags, reply, acknowledge, change);
+        let ask = ask(mode, flags, hearing, change);
         let name = significant(name);
         let (shard, hash) = self.lockspace.place(name);
         let mut table = self.lockspace.lock_shard_for_new(shard)?;
@@ -348,22 +361,20 @@ impl OpenFile {
         table.request(client, hash, name, &ask, change)
     }
 
-    /// Asks for another mode of a lock, anybody's: besides, `ENOENT` and `EBUSY`. `acknowledge`: if
-    /// it has to wait although its end was to be returned, a record tells that.
+    /// Asks for another mode of a lock, anybody's: besides, `ENOENT` and `EBUSY`.
     pub(crate) fn convert(
         &self,
         id: LockId,
         mode: Option<Mode>,
         flags: Flags,
-        reply: Reply,
-        acknowledge: bool,
+        hearing: Hearing,
         value: &Value,
         change: &Change<'_>,
     ) -> Result<Outcome> {
         let shard = self.lockspace.shard_of_id(id);
         let mut table = self.lockspace.lock_shard(shard)?;
         table.check(id)?;
-        let ask = ask(mode.ok_or(EINVAL)?, flags, reply, acknowledge, change);
+        let ask = ask(mode.ok_or(EINVAL)?, flags, hearing, change);
         table.convert(id, self.known_client(shard), &ask, value, change)
     }
 
@@ -400,13 +411,7 @@ impl OpenFile {
         name: &[u8],
         change: &Change<'_>,
     ) -> Result<LockId> {
-        let ask = ask(
-            mode.unwrap_or(Mode::Nl),
-            flags,
-            Reply::Record,
-            false,
-            change,
-        );
+        let ask = ask(mode.unwrap_or(Mode::Nl), flags, Hearing::BY_RECORD, change);
         let name = significant(name);
         let (shard, hash) = self.lockspace.place(name);
         self.lockspace.with_shard(shard, |table| {
@@ -423,7 +428,9 @@ impl OpenFile {
         }
         if pid == caller() {
             self.leave(Fate::Freed);
-            self.queue.forget();
+            while self.queue.forget() {
+                reschedule();
+            }
             return Ok(());
         }
         let pid = (pid != 0).then_some(pid);
@@ -524,12 +531,12 @@ fn significant(name: &[u8]) -> &[u8] {
     name.get(..length).unwrap_or_default()
 }
 
-fn ask(mode: Mode, flags: Flags, reply: Reply, acknowledge: bool, change: &Change<'_>) -> Ask {
+fn ask(mode: Mode, flags: Flags, hearing: Hearing, change: &Change<'_>) -> Ask {
     Ask {
         mode,
         flags,
-        reply,
-        acknowledge,
+        reply: hearing.reply,
+        acknowledge: hearing.acknowledge,
         listens: change.listens(),
         pid: caller(),
     }
