@@ -7,6 +7,7 @@
 //! part of its type.
 
 use crate::slab::{
+    Note,
     Slab,
     NONE, //
 };
@@ -33,7 +34,7 @@ pub(crate) trait Through<T> {
     fn links_mut(entry: &mut T) -> &mut Links;
 }
 
-/// A list of slots of a `Slab<T>`, linked through `L`.
+/// A list of slots of a slab, linked through `L`.
 pub(crate) struct List<L> {
     head: u32,
     tail: u32,
@@ -62,21 +63,21 @@ impl<L> List<L> {
         some(self.head)
     }
 
-    pub(crate) fn next<T>(slab: &Slab<T>, index: u32) -> Option<u32>
+    pub(crate) fn next<T, N: Note>(slab: &Slab<T, N>, index: u32) -> Option<u32>
     where
         L: Through<T>,
     {
         some(L::links(&slab[index]).next)
     }
 
-    pub(crate) fn push_front<T>(&mut self, slab: &mut Slab<T>, index: u32)
+    pub(crate) fn push_front<T, N: Note>(&mut self, slab: &mut Slab<T, N>, index: u32)
     where
         L: Through<T>,
     {
         *L::links_mut(&mut slab[index]) = self.expect_front(slab, index);
     }
 
-    pub(crate) fn push_back<T>(&mut self, slab: &mut Slab<T>, index: u32)
+    pub(crate) fn push_back<T, N: Note>(&mut self, slab: &mut Slab<T, N>, index: u32)
     where
         L: Through<T>,
     {
@@ -85,7 +86,7 @@ impl<L> List<L> {
 
     /// Makes room at the beginning for an entry that is about to be made, with these links.
     #[inline(always)]
-    pub(crate) fn expect_front<T>(&mut self, slab: &mut Slab<T>, index: u32) -> Links
+    pub(crate) fn expect_front<T, N: Note>(&mut self, slab: &mut Slab<T, N>, index: u32) -> Links
     where
         L: Through<T>,
     {
@@ -101,7 +102,7 @@ impl<L> List<L> {
 
     /// Makes room at the end for an entry that is about to be made, with these links.
     #[inline(always)]
-    pub(crate) fn expect_back<T>(&mut self, slab: &mut Slab<T>, index: u32) -> Links
+    pub(crate) fn expect_back<T, N: Note>(&mut self, slab: &mut Slab<T, N>, index: u32) -> Links
     where
         L: Through<T>,
     {
@@ -116,7 +117,7 @@ impl<L> List<L> {
     }
 
     /// Takes out an entry, which must be on this list.
-    pub(crate) fn remove<T>(&mut self, slab: &mut Slab<T>, index: u32)
+    pub(crate) fn remove<T, N: Note>(&mut self, slab: &mut Slab<T, N>, index: u32)
     where
         L: Through<T>,
     {
@@ -127,8 +128,11 @@ impl<L> List<L> {
 
     /// Joins what was on both sides of an entry that had these links, and is gone.
     #[inline(always)]
-    pub(crate) fn close_gap<T>(&mut self, slab: &mut Slab<T>, Links { prev, next }: Links)
-    where
+    pub(crate) fn close_gap<T, N: Note>(
+        &mut self,
+        slab: &mut Slab<T, N>,
+        Links { prev, next }: Links,
+    ) where
         L: Through<T>,
     {
         if prev == NONE {
@@ -170,7 +174,7 @@ mod tests {
 
     #[test]
     fn both_ends_and_the_middle() {
-        let mut slab = Slab::new();
+        let mut slab = Slab::<Links>::new();
         let mut list = List::<Here>::new();
         let n: Vec<u32> = (0..4)
             .map(|_| slab.insert(Links::NEW, NONE).unwrap())

@@ -66,7 +66,9 @@ use self::{
         ByQueue,
         Contention,
         Last,
+        LastId,
         Lock,
+        Locks,
         Marks,
         Resource, //
     },
@@ -285,7 +287,7 @@ struct Client<O> {
 impl<O> Client<O> {
     /// Makes room for a lock that is about to be made as number `index`.
     #[inline(always)]
-    fn expect(&mut self, locks: &mut Slab<Lock>, index: u32) -> Links {
+    fn expect(&mut self, locks: &mut Locks, index: u32) -> Links {
         self.holdings.all += 1;
         self.owned.expect_back(locks, index)
     }
@@ -354,7 +356,9 @@ impl AddAssign for Holdings {
 /// One shard of a lockspace.
 pub(crate) struct LockTable<O> {
     ids: IdSpace,
-    locks: Slab<Lock>,
+    locks: Locks,
+    /// How many were ever made.
+    made: u32,
     resources: Directory<Resource>,
     values: Slab<Value>,
     clients: Slab<Client<O>>,
@@ -383,6 +387,8 @@ pub(crate) struct Purge {
     /// The last orphan that it has left alone, and its number. Should that go in between, the purge
     /// begins again.
     last: Option<(u32, u32)>,
+    /// The number of the first that is none of its business, because it became one later.
+    end: Option<u32>,
 }
 
 impl<O: Owner> LockTable<O> {
@@ -390,6 +396,7 @@ impl<O: Owner> LockTable<O> {
         LockTable {
             ids,
             locks: Slab::new(),
+            made: 0,
             resources: Directory::new(),
             values: Slab::new(),
             clients: Slab::new(),
@@ -914,12 +921,16 @@ impl<O: Owner> LockTable<O> {
             }
             _ => self.orphans.first(),
         };
+        let end = *progress.end.get_or_insert(self.next_orphan);
         for _ in 0..budget {
             let Some(lock) = at else {
                 return false;
             };
             at = List::<ByOwner>::next(&self.locks, lock);
             let entry = &self.locks[lock];
+            if entry.ticket.wrapping_sub(end) <= u32::MAX / 2 {
+                return false;
+            }
             if pid.is_some_and(|pid| entry.pid != pid) {
                 progress.last = Some((lock, entry.ticket));
                 continue;
@@ -1110,11 +1121,11 @@ impl<O: Owner> LockTable<O> {
     /// Sets aside what a new lock needs: its slot, and a value buffer if it asks for one.
     #[inline(always)]
     fn berth(&mut self, ask: &Ask) -> Result<Berth> {
-        let rest = self.ids.rest(self.locks.end());
-        let vacancy = self.locks.rested_vacancy(self.ids.limit(), rest)?;
+        let vacancy = self.locks.vacancy(self.ids.limit())?;
+        self.made = self.made.wrapping_add(1);
         Ok(Berth {
             vacancy,
-            id: self.ids.encode(vacancy.index, vacancy.round),
+            id: self.ids.issue(vacancy.index, vacancy.note.0, self.made),
             value: self.values.room(ask.flags.any(Flags::VALBLK))?,
         })
     }
@@ -1138,7 +1149,7 @@ impl<O: Owner> LockTable<O> {
             None => &mut self.orphans,
         };
         others.close_gap(&mut self.locks, ties.owned);
-        self.locks.erase(lock);
+        self.locks.erase_leaving(lock, LastId(ties.id));
         self.values.erase(ties.value);
         if ties.state == State::Loose {
             return;

@@ -19,7 +19,10 @@ use crate::terms::{
     NAME_MAX,
     VALUE_LEN, //
 };
-use core::mem::size_of;
+use core::mem::{
+    size_of,
+    MaybeUninit, //
+};
 use kernel::prelude::*;
 use zerocopy_derive::{
     Immutable,
@@ -175,11 +178,11 @@ pub(crate) struct Given {
 }
 
 /// Where the parameters of a 32-bit program's request are put as a 64-bit program would have them.
-pub(crate) struct Widened(Option<LockParams>);
+pub(crate) struct Widened(MaybeUninit<LockParams>);
 
 impl Widened {
     pub(crate) const fn new() -> Self {
-        Widened(None)
+        Widened(MaybeUninit::uninit())
     }
 }
 
@@ -202,7 +205,7 @@ impl LockParams {
     #[cold]
     fn widen<'a>(body: &'a [u8], widened: &'a mut Widened) -> Result<(&'a Self, &'a [u8])> {
         let (params, rest) = LockParams32::read_from_prefix(body).map_err(|_| EINVAL)?;
-        Ok((widened.0.insert(params.into()), rest))
+        Ok((widened.0.write(params.into()), rest))
     }
 }
 
@@ -678,7 +681,7 @@ pub(crate) fn version() -> [u8; VERSION_LEN] {
 /// Something to be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum News<'a> {
-    /// A request has begun to wait, for a program that did not learn its lock's id otherwise.
+    /// An operation has begun to wait, and the program did not learn that, or the id, otherwise.
     Acknowledgement,
     /// An operation has ended.
     Completion {

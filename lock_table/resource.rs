@@ -20,6 +20,7 @@ use crate::{
         Through, //
     },
     slab::{
+        Note,
         Slab,
         Vacancy,
         NONE, //
@@ -122,6 +123,7 @@ impl Marks {
 
 /// What a lock is tied to.
 pub(super) struct Ties {
+    pub(super) id: LockId,
     pub(super) resource: u32,
     pub(super) client: u32,
     pub(super) value: u32,
@@ -130,9 +132,21 @@ pub(super) struct Ties {
     pub(super) owned: Links,
 }
 
+/// The locks of a table.
+pub(super) type Locks = Slab<Lock, LastId>;
+
+/// What a lock leaves in its slot: its id, or 0 where there has been none.
+#[derive(Clone, Copy, Default)]
+pub(super) struct LastId(pub(super) LockId);
+
+impl Note for LastId {
+    /// So that stale ids last longer.
+    const IN_TURN: bool = true;
+}
+
 /// What has been set aside for a new lock.
 pub(super) struct Berth {
-    pub(super) vacancy: Vacancy,
+    pub(super) vacancy: Vacancy<LastId>,
     pub(super) id: LockId,
     /// Its value buffer, or `NONE`.
     pub(super) value: u32,
@@ -176,6 +190,7 @@ impl Lock {
     #[inline(always)]
     pub(super) fn ties(&self) -> Ties {
         Ties {
+            id: self.id,
             resource: self.resource,
             client: self.client,
             value: self.value,
@@ -242,6 +257,7 @@ impl Name {
         Ok(Name::Long(KBox::new(bytes, GFP_KERNEL_ACCOUNT)?))
     }
 
+    #[inline(always)]
     pub(super) fn bytes(&self) -> &[u8] {
         match self {
             Name::Short(length, bytes) => &bytes[..usize::from(*length)],
@@ -276,6 +292,7 @@ pub(super) struct Resource {
 }
 
 impl Named for Resource {
+    #[inline(always)]
     fn name(&self) -> &[u8] {
         self.name.bytes()
     }
@@ -308,7 +325,7 @@ impl Resource {
     /// Makes room for a lock that is about to be made as number `index`, granted in `mode`. NL is in
     /// nobody's way: behind the others it lengthens no search for those who are.
     #[inline(always)]
-    pub(super) fn expect(&mut self, locks: &mut Slab<Lock>, index: u32, mode: Mode) -> Links {
+    pub(super) fn expect(&mut self, locks: &mut Locks, index: u32, mode: Mode) -> Links {
         if mode == Mode::Nl {
             self.granted.expect_back(locks, index)
         } else {

@@ -13,7 +13,10 @@ use super::{
     *, //
 };
 use crate::{
-    slab::Layout,
+    slab::{
+        Layout,
+        Note, //
+    },
     view::{
         Heard,
         LockView,
@@ -43,7 +46,7 @@ fn owned<O>(table: &LockTable<O>, list: &List<ByOwner>) -> Vec<u32> {
     core::iter::successors(list.first(), next).collect()
 }
 
-fn used<T>(slab: &Slab<T>) -> Vec<u32> {
+fn used<T, N: Note>(slab: &Slab<T, N>) -> Vec<u32> {
     core::iter::successors(slab.next_used(0), |at| slab.next_used(at + 1)).collect()
 }
 
@@ -51,9 +54,9 @@ fn each_mode<T>(count: impl Fn(Mode) -> T) -> Vec<T> {
     Mode::ALL.into_iter().map(count).collect()
 }
 
-/// How a slot that was given out in a round becomes an id, and back.
-pub(crate) fn encode(ids: IdSpace, slot: u32, generation: u32) -> LockId {
-    ids.encode(slot, generation)
+/// How a slot becomes an id, and back.
+pub(crate) fn issue(ids: IdSpace, slot: u32, last: LockId, made: u32) -> LockId {
+    ids.issue(slot, last, made)
 }
 
 pub(crate) fn slot(ids: IdSpace, id: LockId) -> Option<u32> {

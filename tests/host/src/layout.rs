@@ -14,7 +14,7 @@ const RESOURCE: (usize, usize, usize) = (88, 46, 4096);
 const RECORD: (usize, usize, usize) = (96, 42, 4096);
 
 /// What a slab keeps of a chunk, whatever is in it.
-const HEADER: usize = 64;
+const HEADER: usize = 56;
 
 /// What a resource has beside while, or since, somebody is refused there.
 const CONTENTION: usize = 296;
