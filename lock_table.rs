@@ -892,7 +892,7 @@ impl<O: Owner> LockTable<O> {
     fn find_orphan(&self, resource: u32, mode: Option<Mode>) -> Result<u32> {
         let mut found: Option<u32> = None;
         let mut others = false;
-        let age = |orphan: u32| self.next_orphan.wrapping_sub(self.locks[orphan].ticket);
+        let age = |orphan: u32| self.orphan_age(&self.locks[orphan]);
         for state in [State::Granted, State::Converting] {
             let first = self.first(resource, state);
             let next = |at: &u32| List::<ByQueue>::next(&self.locks, *at);
@@ -928,7 +928,7 @@ impl<O: Owner> LockTable<O> {
             };
             at = List::<ByOwner>::next(&self.locks, lock);
             let entry = &self.locks[lock];
-            if entry.ticket.wrapping_sub(end) <= u32::MAX / 2 {
+            if self.orphan_age(entry) <= self.next_orphan.wrapping_sub(end) {
                 return false;
             }
             if pid.is_some_and(|pid| entry.pid != pid) {
@@ -942,6 +942,11 @@ impl<O: Owner> LockTable<O> {
             }
         }
         true
+    }
+
+    /// How many have become orphans since this one did, with itself.
+    fn orphan_age(&self, orphan: &Lock) -> u32 {
+        self.next_orphan.wrapping_sub(orphan.ticket)
     }
 
     fn is_orphan(&self, lock: u32, number: u32) -> bool {

@@ -65,7 +65,8 @@ pub(crate) struct Slab<T, N = ()> {
 
 /// What is left in a slot; the default says nothing.
 pub(crate) trait Note: Copy + Default {
-    /// Whether slots are given out in turn, so that none comes again at once if there are others.
+    /// Whether the slots of a chunk are given out in turn, so that none comes again at once if there
+    /// are others.
     const IN_TURN: bool;
 }
 
