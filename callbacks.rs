@@ -324,12 +324,12 @@ impl Queue {
 impl Owner for Arc<Queue> {
     type Change<'a> = Change<'a>;
 
-    fn open(&self, change: &Change<'_>, occasion: Occasion, value: bool) -> Result<Ticket> {
+    fn open(&self, change: Change<'_>, occasion: Occasion, value: bool) -> Result<Ticket> {
         self.inner.lock().records.open(change, occasion, value)
     }
 
     #[inline(always)]
-    fn answer(&self, change: &Change<'_>, completion: Completion<'_>) -> Result<Ticket> {
+    fn answer(&self, change: Change<'_>, completion: Completion<'_>) -> Result<Ticket> {
         let silent = completion.silent;
         let mut inner = self.inner.lock();
         let ticket = inner.records.answer(change, completion)?;
@@ -343,7 +343,7 @@ impl Owner for Arc<Queue> {
     fn conclude(
         &self,
         ticket: Ticket,
-        change: &Change<'_>,
+        change: Change<'_>,
         completion: Completion<'_>,
     ) -> Result<Ticket> {
         let silent = completion.silent;
@@ -358,7 +358,7 @@ impl Owner for Arc<Queue> {
     fn change(
         &self,
         ticket: Ticket,
-        change: &Change<'_>,
+        change: Change<'_>,
         occasion: Occasion,
         value: bool,
     ) -> Result<Ticket> {

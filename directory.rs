@@ -93,7 +93,7 @@ impl<T: Named> Directory<T> {
         let Place { hash, next } = entry.place_mut();
         let bucket = self.bucket_of(*hash);
         *next = core::mem::replace(self.bucket_mut(bucket), vacancy.index);
-        self.entries.fill(vacancy, entry);
+        self.entries.fill(vacancy, || entry);
         Ok(vacancy.index)
     }
 

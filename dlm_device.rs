@@ -498,7 +498,7 @@ impl LockspaceDevice {
                 name,
                 change,
             } => {
-                let (id, outcome) = file.request(mode, flags, hearing(reply), name, &change)?;
+                let (id, outcome) = file.request(mode, flags, hearing(reply), name, change)?;
                 (id, reply, outcome)
             }
             Request::Convert {
@@ -511,7 +511,7 @@ impl LockspaceDevice {
             } => (
                 0,
                 reply,
-                file.convert(id, mode, flags, hearing(reply), value, &change)?,
+                file.convert(id, mode, flags, hearing(reply), value, change)?,
             ),
             Request::Unlock {
                 id,
@@ -519,15 +519,15 @@ impl LockspaceDevice {
                 reply,
                 value,
                 change,
-            } => (0, reply, file.unlock(id, flags, reply, value, &change)?),
+            } => (0, reply, file.unlock(id, flags, reply, value, change)?),
             Request::Adopt {
                 mode,
                 flags,
                 name,
                 change,
-            } => return Ok(file.adopt(mode, flags, name, &change)? as usize),
+            } => return Ok(file.adopt(mode, flags, name, change)? as usize),
             Request::Cancel { id, flags, change } => {
-                return file.cancel(id, flags, &change).map(|()| 0)
+                return file.cancel(id, flags, change).map(|()| 0)
             }
             Request::Deadlock { id, flags } => {
                 return file.cancel_deadlocked(id, flags).map(|()| 0)

@@ -159,21 +159,21 @@ pub(crate) enum Occasion {
 /// what was set aside.
 pub(crate) trait Owner {
     /// The user's side of a request.
-    type Change<'a>;
+    type Change<'a>: Copy;
 
     /// Sets aside all that a lock's completion, with a value block if `value`, and its blocking
     /// notifications will need. The lock may be a new one, whose request is the operation, or one
     /// that comes from somebody else, perhaps in the middle of one.
-    fn open(&self, change: &Self::Change<'_>, occasion: Occasion, value: bool) -> Result<Ticket>;
+    fn open(&self, change: Self::Change<'_>, occasion: Occasion, value: bool) -> Result<Ticket>;
 
     /// The request for a new lock ends at once: [`Self::open`] and [`Self::complete`] in one.
-    fn answer(&self, change: &Self::Change<'_>, completion: Completion<'_>) -> Result<Ticket>;
+    fn answer(&self, change: Self::Change<'_>, completion: Completion<'_>) -> Result<Ticket>;
 
     /// A further operation ends at once: [`Self::change`] and [`Self::complete`] in one.
     fn conclude(
         &self,
         ticket: Ticket,
-        change: &Self::Change<'_>,
+        change: Self::Change<'_>,
         completion: Completion<'_>,
     ) -> Result<Ticket>;
 
@@ -182,7 +182,7 @@ pub(crate) trait Owner {
     fn change(
         &self,
         ticket: Ticket,
-        change: &Self::Change<'_>,
+        change: Self::Change<'_>,
         occasion: Occasion,
         value: bool,
     ) -> Result<Ticket>;
@@ -462,8 +462,8 @@ impl<O: Owner> LockTable<O> {
         client: u32,
         hash: u32,
         name: &[u8],
-        ask: &Ask,
-        change: &O::Change<'_>,
+        ask: Ask,
+        change: O::Change<'_>,
     ) -> Result<(LockId, Outcome)> {
         ask.check_request()?;
         match self.resources.find(hash, name) {
@@ -481,8 +481,8 @@ impl<O: Owner> LockTable<O> {
         hash: u32,
         name: &[u8],
         client: u32,
-        ask: &Ask,
-        change: &O::Change<'_>,
+        ask: Ask,
+        change: O::Change<'_>,
     ) -> Result<(LockId, Outcome)> {
         let resource = self.resources.insert(Resource::new(name, hash)?)?;
         self.admit(resource, client, ask, change, ask.mode, false)
@@ -493,8 +493,8 @@ impl<O: Owner> LockTable<O> {
         &mut self,
         resource: u32,
         client: u32,
-        ask: &Ask,
-        change: &O::Change<'_>,
+        ask: Ask,
+        change: O::Change<'_>,
     ) -> Result<(LockId, Outcome)> {
         let verdict = self.decide(resource, Candidate::new(None, ask), Turn::New, false);
         if let Verdict::Grant { mode, alternative } = verdict {
@@ -515,7 +515,7 @@ impl<O: Owner> LockTable<O> {
         let lock = berth.vacancy.index;
         let owned = owning.expect(&mut self.locks, lock);
         let entry = Lock::new(&berth, owned, resource, client, ticket, ask);
-        self.locks.fill(berth.vacancy, entry);
+        self.locks.fill(berth.vacancy, || entry);
         if ask.flags.any(Flags::NOQUEUE) {
             self.complete(lock, Status::WouldWait);
             self.refuse(resource, None, ask);
@@ -535,8 +535,8 @@ impl<O: Owner> LockTable<O> {
         &mut self,
         place: u32,
         client: u32,
-        ask: &Ask,
-        change: &O::Change<'_>,
+        ask: Ask,
+        change: O::Change<'_>,
         mode: Mode,
         alternative: bool,
     ) -> Result<(LockId, Outcome)> {
@@ -566,10 +566,11 @@ impl<O: Owner> LockTable<O> {
         let ticket = answered.inspect_err(|_| self.values.erase(berth.value))?;
         let queue = resource.expect(&mut self.locks, berth.vacancy.index, mode);
         let owned = owning.expect(&mut self.locks, berth.vacancy.index);
-        let lock = Lock {
+        let now = self.now;
+        let lock = || Lock {
             queue,
             state: State::Granted,
-            since: self.now,
+            since: now,
             granted: Some(mode),
             completed: Some(mode),
             last: Last::Completion,
@@ -599,16 +600,16 @@ impl<O: Owner> LockTable<O> {
         &mut self,
         id: LockId,
         by: u32,
-        ask: &Ask,
+        ask: Ask,
         value: &Value,
-        change: &O::Change<'_>,
+        change: O::Change<'_>,
     ) -> Result<Outcome> {
         let lock = self.find(id)?;
         let entry = &self.locks[lock];
         let resource = entry.resource;
-        let ask = &Ask {
+        let ask = Ask {
             reply: entry.reply_to(by, ask.reply),
-            ..*ask
+            ..ask
         };
         let has_values = entry.value != NONE || ask.flags.any(Flags::VALBLK);
         let granted = entry.granted.filter(|_| entry.state == State::Granted);
@@ -645,7 +646,7 @@ impl<O: Owner> LockTable<O> {
     }
 
     /// Refuses a conversion by an error, if it is to be refused and the requester wants that.
-    fn return_refusal(&mut self, lock: u32, verdict: Verdict, ask: &Ask) -> Result {
+    fn return_refusal(&mut self, lock: u32, verdict: Verdict, ask: Ask) -> Result {
         if ask.returns_refusal() {
             self.refuse(self.locks[lock].resource, Some(lock), ask);
             return Err(EAGAIN);
@@ -661,8 +662,8 @@ impl<O: Owner> LockTable<O> {
     fn convert_at_once(
         &mut self,
         lock: u32,
-        ask: &Ask,
-        change: &O::Change<'_>,
+        ask: Ask,
+        change: O::Change<'_>,
         mode: Mode,
         alternative: bool,
     ) -> Result<Outcome> {
@@ -705,7 +706,7 @@ impl<O: Owner> LockTable<O> {
         Ok(Outcome::new(silent))
     }
 
-    fn carry_out_conversion(&mut self, lock: u32, verdict: Verdict, ask: &Ask) {
+    fn carry_out_conversion(&mut self, lock: u32, verdict: Verdict, ask: Ask) {
         let resource = self.locks[lock].resource;
         match verdict {
             Verdict::Grant { mode, alternative } => {
@@ -746,7 +747,7 @@ impl<O: Owner> LockTable<O> {
     }
 
     /// Tells that an operation has to wait, if that is wanted.
-    fn acknowledge(&self, lock: u32, ask: &Ask) {
+    fn acknowledge(&self, lock: u32, ask: Ask) {
         let entry = &self.locks[lock];
         if ask.acknowledge {
             if let Some(client) = self.clients.get(entry.client) {
@@ -765,7 +766,7 @@ impl<O: Owner> LockTable<O> {
         flags: Flags,
         reply: Reply,
         value: &Value,
-        change: &O::Change<'_>,
+        change: O::Change<'_>,
     ) -> Result<Outcome> {
         let lock = self.find(id)?;
         check_unlock(flags)?;
@@ -800,7 +801,7 @@ impl<O: Owner> LockTable<O> {
 
     /// Takes back what a lock waits for. A granted lock has nothing to cancel: that succeeds, and
     /// there is no completion. `ENOENT`, `EINVAL`, `ENOMEM`.
-    pub(crate) fn cancel(&mut self, id: LockId, flags: Flags, change: &O::Change<'_>) -> Result {
+    pub(crate) fn cancel(&mut self, id: LockId, flags: Flags, change: O::Change<'_>) -> Result {
         let lock = self.find(id)?;
         check_unlock(flags)?;
         if self.locks[lock].state == State::Granted {
@@ -851,8 +852,8 @@ impl<O: Owner> LockTable<O> {
         hash: u32,
         name: &[u8],
         mode: Option<Mode>,
-        ask: &Ask,
-        change: &O::Change<'_>,
+        ask: Ask,
+        change: O::Change<'_>,
     ) -> Result<LockId> {
         let (resource, _) = self.resources.find(hash, name).ok_or(ENOENT)?;
         let lock = self.find_orphan(resource, mode)?;
@@ -1125,7 +1126,7 @@ impl<O: Owner> LockTable<O> {
 
     /// Sets aside what a new lock needs: its slot, and a value buffer if it asks for one.
     #[inline(always)]
-    fn berth(&mut self, ask: &Ask) -> Result<Berth> {
+    fn berth(&mut self, ask: Ask) -> Result<Berth> {
         let vacancy = self.locks.vacancy(self.ids.limit())?;
         self.made = self.made.wrapping_add(1);
         Ok(Berth {
@@ -1182,7 +1183,7 @@ impl<O: Owner> LockTable<O> {
     fn change(
         &mut self,
         lock: u32,
-        change: &O::Change<'_>,
+        change: O::Change<'_>,
         occasion: Occasion,
         value: bool,
     ) -> Result {
@@ -1198,9 +1199,9 @@ impl<O: Owner> LockTable<O> {
     fn redirect(
         &mut self,
         lock: u32,
-        ask: &Ask,
+        ask: Ask,
         value: &Value,
-        change: &O::Change<'_>,
+        change: O::Change<'_>,
         occasion: Occasion,
     ) -> Result {
         let has_buffer = self.locks[lock].value != NONE;

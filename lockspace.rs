@@ -351,14 +351,14 @@ impl OpenFile {
         flags: Flags,
         hearing: Hearing,
         name: &[u8],
-        change: &Change<'_>,
+        change: Change<'_>,
     ) -> Result<(LockId, Outcome)> {
         let ask = ask(mode, flags, hearing, change);
         let name = significant(name);
         let (shard, hash) = self.lockspace.place(name);
         let mut table = self.lockspace.lock_shard_for_new(shard)?;
         let client = self.client(shard, &mut table)?;
-        table.request(client, hash, name, &ask, change)
+        table.request(client, hash, name, ask, change)
     }
 
     /// Asks for another mode of a lock, anybody's: besides, `ENOENT` and `EBUSY`.
@@ -369,13 +369,13 @@ impl OpenFile {
         flags: Flags,
         hearing: Hearing,
         value: &Value,
-        change: &Change<'_>,
+        change: Change<'_>,
     ) -> Result<Outcome> {
         let shard = self.lockspace.shard_of_id(id);
         let mut table = self.lockspace.lock_shard(shard)?;
         table.check(id)?;
         let ask = ask(mode.ok_or(EINVAL)?, flags, hearing, change);
-        table.convert(id, self.known_client(shard), &ask, value, change)
+        table.convert(id, self.known_client(shard), ask, value, change)
     }
 
     /// Gives a lock up, anybody's.
@@ -386,7 +386,7 @@ impl OpenFile {
         flags: Flags,
         reply: Reply,
         value: &Value,
-        change: &Change<'_>,
+        change: Change<'_>,
     ) -> Result<Outcome> {
         let shard = self.lockspace.shard_of_id(id);
         let mut table = self.lockspace.lock_shard(shard)?;
@@ -394,7 +394,7 @@ impl OpenFile {
     }
 
     /// Takes back what a lock waits for, anybody's.
-    pub(crate) fn cancel(&self, id: LockId, flags: Flags, change: &Change<'_>) -> Result {
+    pub(crate) fn cancel(&self, id: LockId, flags: Flags, change: Change<'_>) -> Result {
         self.lock_shard_of(id)?.cancel(id, flags, change)
     }
 
@@ -409,14 +409,14 @@ impl OpenFile {
         mode: Option<Mode>,
         flags: Flags,
         name: &[u8],
-        change: &Change<'_>,
+        change: Change<'_>,
     ) -> Result<LockId> {
         let ask = ask(mode.unwrap_or(Mode::Nl), flags, Hearing::BY_RECORD, change);
         let name = significant(name);
         let (shard, hash) = self.lockspace.place(name);
         self.lockspace.with_shard(shard, |table| {
             let client = self.client(shard, table)?;
-            table.adopt(client, hash, name, mode, &ask, change)
+            table.adopt(client, hash, name, mode, ask, change)
         })
     }
 
@@ -520,18 +520,21 @@ fn address(queue: &Arc<Queue>) -> usize {
 
 /// The calling thread, as other programs know it.
 fn caller() -> u32 {
-    kernel::current!().pid().unsigned_abs()
+    kernel::current!().pid() as u32
 }
 
 /// A name without the zeros at its end, which do not count, as in fs/dlm, which fills names up
 /// with them.
-fn significant(name: &[u8]) -> &[u8] {
-    let last = name.iter().rposition(|byte| *byte != 0);
-    let length = last.map_or(0, |last| last + 1);
-    name.get(..length).unwrap_or_default()
+#[inline(always)]
+fn significant(mut name: &[u8]) -> &[u8] {
+    while let [rest @ .., 0] = name {
+        name = rest;
+    }
+    name
 }
 
-fn ask(mode: Mode, flags: Flags, hearing: Hearing, change: &Change<'_>) -> Ask {
+#[inline(always)]
+fn ask(mode: Mode, flags: Flags, hearing: Hearing, change: Change<'_>) -> Ask {
     Ask {
         mode,
         flags,

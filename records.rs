@@ -188,6 +188,12 @@ impl Slot {
         }
     }
 
+    /// There is nothing to tell, and nothing has been set aside for an operation that waits.
+    #[inline(always)]
+    fn is_idle(&self) -> bool {
+        self.untold.is_empty() && self.spare == NONE
+    }
+
     #[inline(always)]
     fn await_telling(&mut self, kind: Kind) {
         self.untold.insert(kind);
@@ -229,7 +235,7 @@ impl Records {
     /// Sets aside what a lock will need. An error has done nothing.
     pub(crate) fn open(
         &mut self,
-        change: &Change<'_>,
+        change: Change<'_>,
         occasion: Occasion,
         value: bool,
     ) -> Result<Ticket> {
@@ -244,15 +250,14 @@ impl Records {
     #[inline(always)]
     pub(crate) fn answer(
         &mut self,
-        change: &Change<'_>,
+        change: Change<'_>,
         completion: Completion<'_>,
     ) -> Result<Ticket> {
         let room = self.values.room(completion.value.is_some())?;
         let vacant = self.slots.vacancy(SLOT_LIMIT);
         let vacancy = vacant.inspect_err(|_| self.values.erase(room))?;
-        let slot = self.slots.fill(vacancy, Slot::new(User::default(), room));
-        change.apply_to(&mut slot.user);
-        slot.end(&completion);
+        let slot = || Slot::new(change.apply(User::default()), room);
+        self.slots.fill(vacancy, slot).end(&completion);
         let ticket = vacancy.index;
         self.keep_value(room, completion.value);
         self.tell(ticket, &completion);
@@ -264,16 +269,14 @@ impl Records {
     pub(crate) fn conclude(
         &mut self,
         ticket: Ticket,
-        change: &Change<'_>,
+        change: Change<'_>,
         completion: Completion<'_>,
     ) -> Result<Ticket> {
-        let slot = &mut self.slots[ticket];
-        let simple = slot.untold.is_empty() && slot.spare == NONE && completion.value.is_none();
-        if simple && completion.silent && completion.last {
-            self.free(ticket);
+        if completion.silent && completion.last && self.free_idle(ticket) {
             return Ok(ticket);
         }
-        if simple {
+        let slot = &mut self.slots[ticket];
+        if slot.is_idle() && completion.value.is_none() {
             change.apply_to(&mut slot.user);
             slot.end(&completion);
             self.tell(ticket, &completion);
@@ -294,7 +297,7 @@ impl Records {
     pub(crate) fn change(
         &mut self,
         ticket: Ticket,
-        change: &Change<'_>,
+        change: Change<'_>,
         occasion: Occasion,
         value: bool,
     ) -> Result<Ticket> {
@@ -523,6 +526,14 @@ impl Records {
         }
     }
 
+    /// Drops a slot that is idle. Returns whether it was.
+    #[inline(always)]
+    fn free_idle(&mut self, ticket: u32) -> bool {
+        let idle = |slot: &mut Slot| slot.is_idle().then_some(slot.value);
+        let value = self.slots.erase_if(ticket, idle);
+        value.map(|value| self.values.erase(value)).is_some()
+    }
+
     // The order of reading.
 
     #[inline(always)]
@@ -634,14 +645,14 @@ mod tests {
         /// A lock that was granted, and the program knows.
         fn granted(number: u64) -> (Records, Ticket) {
             let mut records = Records::new();
-            let ticket = records.open(&replace(number), ENDS, false).unwrap();
+            let ticket = records.open(replace(number), ENDS, false).unwrap();
             records.grant(ticket);
             assert_eq!(records.read(), [Ended(number, Status::Granted)]);
             (records, ticket)
         }
 
         fn begin(&mut self, ticket: Ticket, number: u64, occasion: Occasion) -> Ticket {
-            self.change(ticket, &replace(number), occasion, false)
+            self.change(ticket, replace(number), occasion, false)
                 .unwrap()
         }
 
@@ -680,8 +691,8 @@ mod tests {
     #[test]
     fn records_come_in_the_order_of_what_happened() {
         let mut records = Records::new();
-        let a = records.open(&replace(1), ENDS, false).unwrap();
-        let b = records.open(&replace(2), ENDS, false).unwrap();
+        let a = records.open(replace(1), ENDS, false).unwrap();
+        let b = records.open(replace(2), ENDS, false).unwrap();
         records.grant(b);
         records.block(b, ID, Mode::Pr);
         records.grant(a);
@@ -702,7 +713,7 @@ mod tests {
     #[test]
     fn a_record_shows_what_was_given_when_it_happened() {
         let mut records = Records::new();
-        let ticket = records.open(&replace(1), ENDS, false).unwrap();
+        let ticket = records.open(replace(1), ENDS, false).unwrap();
         records.grant(ticket);
         let ticket = records.begin(ticket, 2, WAITS);
         records.grant(ticket);
@@ -809,11 +820,11 @@ mod tests {
     fn value_blocks_have_room_of_their_own() {
         let (old, new) = ([1; VALUE_LEN], [2; VALUE_LEN]);
         let mut records = Records::new();
-        let ticket = records.open(&replace(1), ENDS, true).unwrap();
+        let ticket = records.open(replace(1), ENDS, true).unwrap();
         records.complete(ticket, ended(Status::Granted, Some(&old)));
-        let ticket = records.change(ticket, &replace(2), WAITS, true).unwrap();
+        let ticket = records.change(ticket, replace(2), WAITS, true).unwrap();
         records.complete(ticket, ended(Status::Granted, Some(&new)));
-        let ticket = records.change(ticket, &replace(3), WAITS, true).unwrap();
+        let ticket = records.change(ticket, replace(3), WAITS, true).unwrap();
         records.complete(ticket, ended(Status::WouldWait, None));
         records.close(ticket);
         for expected in [Some(old), Some(new), None] {
@@ -828,7 +839,7 @@ mod tests {
     fn a_lock_gets_room_for_a_value_block_when_it_asks_for_one() {
         let (mut records, ticket) = Records::granted(1);
         assert_eq!(records.used(), (1, 0));
-        let same = records.change(ticket, &replace(2), ENDS, true);
+        let same = records.change(ticket, replace(2), ENDS, true);
         assert_eq!((same, records.used()), (Ok(ticket), (1, 1)));
         records.complete(ticket, ended(Status::Granted, Some(&[5; VALUE_LEN])));
         for width in [Width::Bits32, Width::Bits64] {
@@ -868,7 +879,7 @@ mod tests {
     fn records_outlive_their_lock_and_then_all_is_free() {
         let mut records = Records::new();
         let locks: Vec<_> = (0..100)
-            .map(|n| records.open(&replace(n), ENDS, n % 2 == 0).unwrap())
+            .map(|n| records.open(replace(n), ENDS, n % 2 == 0).unwrap())
             .collect();
         for (n, ticket) in locks.into_iter().enumerate() {
             records.grant(ticket);
@@ -897,17 +908,15 @@ mod tests {
             silent: true,
             ..ended(status, None)
         };
-        let ticket = records
-            .answer(&replace(1), silent(Status::Granted))
-            .unwrap();
+        let ticket = records.answer(replace(1), silent(Status::Granted)).unwrap();
         assert_eq!((records.read(), records.used()), (vec![], (1, 0)));
         // What was said before is still told, and as it was.
         records.block(ticket, ID, Mode::Pr);
-        let same = records.conclude(ticket, &replace(2), silent(Status::Granted));
+        let same = records.conclude(ticket, replace(2), silent(Status::Granted));
         let ticket = same.unwrap();
         records.block(ticket, ID, Mode::Pr);
         records
-            .conclude(ticket, &replace(3), silent(Status::Unlocked))
+            .conclude(ticket, replace(3), silent(Status::Unlocked))
             .unwrap();
         assert_eq!(
             records.read(),
@@ -919,7 +928,7 @@ mod tests {
     #[test]
     fn an_acknowledgement_comes_before_all_else_of_a_lock() {
         let mut records = Records::new();
-        let ticket = records.open(&replace(1), ENDS, false).unwrap();
+        let ticket = records.open(replace(1), ENDS, false).unwrap();
         records.acknowledge(ticket, ID);
         records.grant(ticket);
         for mode in [Mode::Cr, Mode::Ex] {
@@ -945,14 +954,14 @@ mod tests {
         let mut tickets = Vec::new();
         // Up to the brink, where the next slot and the next value block need memory.
         fail_after(Some(4));
-        while let Ok(ticket) = records.open(&replace(1), ENDS, true) {
+        while let Ok(ticket) = records.open(replace(1), ENDS, true) {
             tickets.push(ticket);
         }
         let ticket = tickets[0];
         records.grant(ticket);
         let before = records.used();
         for occasion in [WAITS, ENDS, Occasion::Aside] {
-            let changed = records.change(ticket, &replace(2), occasion, true);
+            let changed = records.change(ticket, replace(2), occasion, true);
             assert_eq!((changed, records.used()), (Err(ENOMEM), before));
         }
         fail_after(None);

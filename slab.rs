@@ -169,13 +169,13 @@ impl<T, N: Note> Chunk<T, N> {
         Vacancy {
             index: (number << SLOT_BITS) | slot,
             note,
-            is_last: free & free.wrapping_sub(1) == 0,
+            is_last: free == 1u64.wrapping_shl(slot),
         }
     }
 
     /// Uses a vacancy of this chunk, and returns the value where it is now.
     #[inline(always)]
-    fn take(&mut self, vacancy: Vacancy<N>, value: T) -> &mut T {
+    fn take(&mut self, vacancy: Vacancy<N>, make: impl FnOnce() -> T) -> &mut T {
         let slot = slot_of(vacancy.index);
         let bit = 1 << slot;
         self.taken |= bit;
@@ -183,7 +183,7 @@ impl<T, N: Note> Chunk<T, N> {
             self.ahead = (u64::MAX << slot) ^ bit;
         }
         let place = &mut self.slots[slot];
-        *place = Slot::Used(value);
+        *place = Slot::Used(make());
         match place {
             Slot::Used(value) => value,
             Slot::Free(_) => vacant(),
@@ -257,7 +257,7 @@ impl<T, N: Note> Slab<T, N> {
     #[inline(always)]
     pub(crate) fn insert(&mut self, value: T, limit: u32) -> Result<u32> {
         let vacancy = self.vacancy(limit)?;
-        self.fill(vacancy, value);
+        self.fill(vacancy, || value);
         Ok(vacancy.index)
     }
 
@@ -272,9 +272,9 @@ impl<T, N: Note> Slab<T, N> {
         Ok(self.chunks[number as usize].vacancy(number))
     }
 
-    /// Puts a value into a free slot, and returns it there.
+    /// Puts a value into a free slot, where it is made, and returns it there.
     #[inline(always)]
-    pub(crate) fn fill(&mut self, vacancy: Vacancy<N>, value: T) -> &mut T {
+    pub(crate) fn fill(&mut self, vacancy: Vacancy<N>, make: impl FnOnce() -> T) -> &mut T {
         let number = vacancy.index >> SLOT_BITS;
         if vacancy.is_last {
             self.close(number);
@@ -283,7 +283,7 @@ impl<T, N: Note> Slab<T, N> {
             self.spare = NONE;
         }
         self.used += 1;
-        self.chunks[number as usize].take(vacancy, value)
+        self.chunks[number as usize].take(vacancy, make)
     }
 
     /// Empties a slot and returns what was in it; `None` if it was empty or is none.
@@ -683,7 +683,7 @@ mod tests {
                 assert_eq!(left.get(&vacancy.index), Some(&vacancy.note));
                 found += 1;
             }
-            slab.fill(vacancy, u64::from(n));
+            slab.fill(vacancy, || u64::from(n));
             held.push_back(vacancy.index);
             // Sometimes few are held, so that chunks lose their memory, sometimes many.
             while held.len() > (n as usize * 7) % 500 {

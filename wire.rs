@@ -377,35 +377,33 @@ pub(crate) enum Change<'a> {
     /// A LOCK request replaces all of it.
     Replace(&'a Given),
     /// An unlock or a cancel replaces the status block, and the parameter unless it is 0.
-    Finish { cast_parameter: u64, lksb: u64 },
+    Finish(&'a Given),
 }
 
 impl Change<'_> {
     /// The program's side after the change.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn apply(&self, before: User) -> User {
         let mut user = before;
         self.apply_to(&mut user);
         user
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn apply_to(&self, user: &mut User) {
         match *self {
             Change::Replace(given) => *user = given.into(),
-            Change::Finish {
-                cast_parameter,
-                lksb,
-            } => {
-                if cast_parameter != 0 {
-                    user.cast_parameter = cast_parameter;
+            Change::Finish(given) => {
+                if given.castparam != 0 {
+                    user.cast_parameter = given.castparam;
                 }
-                user.lksb = lksb;
+                user.lksb = given.lksb;
             }
         }
     }
 
     /// Whether the program wants to be told when its lock is in somebody's way.
+    #[inline(always)]
     pub(crate) fn listens(&self) -> bool {
         matches!(self, Change::Replace(given) if given.bastaddr != 0)
     }
@@ -639,10 +637,7 @@ impl<'a> Request<'a> {
         let (params, value, _) = LockParams::parse(body, width, widened)?;
         let id = params.lkid;
         let (flags, reply) = Reply::split(Flags(params.flags), extended);
-        let change = Change::Finish {
-            cast_parameter: params.given.castparam,
-            lksb: params.given.lksb,
-        };
+        let change = Change::Finish(&params.given);
         if flags.any(Flags::CANCEL) {
             return Ok(Request::Cancel { id, flags, change });
         }
@@ -995,10 +990,7 @@ mod tests {
     fn an_unlock_takes_little_of_what_is_there() {
         let mut bytes = lock(b"", 8);
         bytes[12] = command::UNLOCK;
-        let change = Change::Finish {
-            cast_parameter: 102,
-            lksb: 106,
-        };
+        let change = Change::Finish(&GIVEN);
         assert_eq!(
             parse(&bytes),
             Ok(Request::Unlock {
@@ -1022,12 +1014,13 @@ mod tests {
 
     #[test]
     fn finishing_keeps_the_parameter_unless_there_is_a_new_one() {
-        let finish = |cast_parameter| {
-            let change = Change::Finish {
-                cast_parameter,
+        let finish = |castparam| {
+            let given = Given {
+                castparam,
                 lksb: 1,
+                ..GIVEN
             };
-            change.apply(USER)
+            Change::Finish(&given).apply(USER)
         };
         assert_eq!(finish(0), User { lksb: 1, ..USER });
         assert_eq!(finish(2).cast_parameter, 2);
@@ -1245,10 +1238,7 @@ mod tests {
                 flags: Flags::VALBLK,
                 reply: Reply::Record,
                 value: &[9; VALUE_LEN],
-                change: Change::Finish {
-                    cast_parameter: 102,
-                    lksb: 106,
-                },
+                change: Change::Finish(&GIVEN),
             })
         );
         bytes[12] = command::DEADLOCK;

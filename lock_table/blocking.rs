@@ -243,7 +243,7 @@ impl<O: Owner> LockTable<O> {
 
     /// A refused NOQUEUE request may want the holders to be told all the same (NOQUEUEBAST), and
     /// then those who are converting too.
-    pub(super) fn refuse(&mut self, resource: u32, lock: Option<u32>, ask: &Ask) {
+    pub(super) fn refuse(&mut self, resource: u32, lock: Option<u32>, ask: Ask) {
         if !ask.flags.any(Flags::NOQUEUEBAST) {
             return;
         }

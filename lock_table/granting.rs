@@ -46,7 +46,7 @@ pub(super) struct Candidate {
 }
 
 impl Candidate {
-    pub(super) fn new(granted: Option<Mode>, ask: &Ask) -> Self {
+    pub(super) fn new(granted: Option<Mode>, ask: Ask) -> Self {
         Candidate {
             granted,
             requested: ask.mode,

@@ -112,6 +112,7 @@ impl IdSpace {
     }
 
     /// Slots below this have an id.
+    #[inline(always)]
     pub(super) const fn limit(self) -> u32 {
         let (_, huge) = self.borders();
         huge + Form::HUGE.place(Self::END).wrapping_shr(self.bits()) - 1

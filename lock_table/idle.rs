@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// How many are kept, at most.
-const KEPT: usize = 16;
+const KEPT: usize = 32;
 
 /// The resources that were the last to lose their last lock, in the order in which they did.
 pub(super) struct Idle {

@@ -161,7 +161,7 @@ impl Lock {
         resource: u32,
         client: u32,
         ticket: Ticket,
-        ask: &Ask,
+        ask: Ask,
     ) -> Self {
         Lock {
             id: berth.id,

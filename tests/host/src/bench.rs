@@ -55,18 +55,18 @@ impl Queue {
 impl Owner for Arc<Queue> {
     type Change<'a> = Change<'a>;
 
-    fn open(&self, change: &Change<'_>, occasion: Occasion, value: bool) -> Result<Ticket> {
+    fn open(&self, change: Change<'_>, occasion: Occasion, value: bool) -> Result<Ticket> {
         self.records(|records| records.open(change, occasion, value))
     }
 
-    fn answer(&self, change: &Change<'_>, completion: Completion<'_>) -> Result<Ticket> {
+    fn answer(&self, change: Change<'_>, completion: Completion<'_>) -> Result<Ticket> {
         self.records(|records| records.answer(change, completion))
     }
 
     fn conclude(
         &self,
         ticket: Ticket,
-        change: &Change<'_>,
+        change: Change<'_>,
         completion: Completion<'_>,
     ) -> Result<Ticket> {
         self.records(|records| records.conclude(ticket, change, completion))
@@ -75,7 +75,7 @@ impl Owner for Arc<Queue> {
     fn change(
         &self,
         ticket: Ticket,
-        change: &Change<'_>,
+        change: Change<'_>,
         occasion: Occasion,
         value: bool,
     ) -> Result<Ticket> {
@@ -171,7 +171,7 @@ pub struct File<'a> {
 }
 
 /// What a program gives with a request.
-const CHANGE: Change<'_> = Change::Replace(&Given {
+const GIVEN: Given = Given {
     xid: 0,
     timeout: 0,
     castparam: 2,
@@ -179,7 +179,9 @@ const CHANGE: Change<'_> = Change::Replace(&Given {
     bastparam: 0,
     bastaddr: 0,
     lksb: 3,
-});
+};
+const CHANGE: Change<'_> = Change::Replace(&GIVEN);
+const FINISH: Change<'_> = Change::Finish(&GIVEN);
 
 fn ask(mode: Mode) -> Ask {
     Ask {
@@ -204,7 +206,7 @@ impl File<'_> {
             .lockspace
             .with_shard(number, |table| {
                 let hash = name.hash >> bits;
-                table.request(client, hash, &name.bytes, &ask(mode), &CHANGE)
+                table.request(client, hash, &name.bytes, ask(mode), CHANGE)
             })
             .unwrap();
         id
@@ -212,18 +214,14 @@ impl File<'_> {
 
     pub fn convert(&self, id: LockId, mode: Mode) {
         self.with_lock(id, |table| {
-            table.convert(id, NONE, &ask(mode), &[0; VALUE_LEN], &CHANGE)
+            table.convert(id, NONE, ask(mode), &[0; VALUE_LEN], CHANGE)
         });
     }
 
     pub fn unlock(&self, id: LockId) {
-        let change = Change::Finish {
-            cast_parameter: 0,
-            lksb: 3,
-        };
         let (flags, reply) = (Flags::default(), Reply::Record);
         self.with_lock(id, |table| {
-            table.unlock(id, NONE, flags, reply, &[0; VALUE_LEN], &change)
+            table.unlock(id, NONE, flags, reply, &[0; VALUE_LEN], FINISH)
         });
     }
 

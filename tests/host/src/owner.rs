@@ -126,15 +126,15 @@ impl Client {
 impl Owner for Client {
     type Change<'a> = u32;
 
-    fn open(&self, user: &u32, occasion: Occasion, value: bool) -> Result<Ticket> {
+    fn open(&self, user: u32, occasion: Occasion, value: bool) -> Result<Ticket> {
         KBox::new((), GFP_KERNEL)?;
         let mut desk = self.desk.borrow_mut();
         let ticket =
             desk.reader(self.number)
-                .open(&gift_of(*user, false).change(), occasion, value)?;
+                .open(gift_of(user, false).change(), occasion, value)?;
         Ok(desk.issue(Open {
             client: self.number,
-            user: *user,
+            user: user,
             pending: (occasion != Occasion::Aside).then_some(true),
             told: None,
             room: value,
@@ -143,29 +143,23 @@ impl Owner for Client {
     }
 
     /// Every other time the ticket stays the same.
-    fn change(
-        &self,
-        ticket: Ticket,
-        user: &u32,
-        occasion: Occasion,
-        value: bool,
-    ) -> Result<Ticket> {
+    fn change(&self, ticket: Ticket, user: u32, occasion: Occasion, value: bool) -> Result<Ticket> {
         KBox::new((), GFP_KERNEL)?;
         let mut desk = self.desk.borrow_mut();
         let Some(inner) = desk.entry(ticket, self.number).map(|entry| entry.ticket) else {
             return Ok(ticket);
         };
         let finishes = occasion != Occasion::Operation { waits: true };
-        let gift = gift_of(*user, finishes);
+        let gift = gift_of(user, finishes);
         let change = gift.change();
         let inner = desk
             .reader(self.number)
-            .change(inner, &change, occasion, value)?;
+            .change(inner, change, occasion, value)?;
         let Some(entry) = desk.entry(ticket, self.number) else {
             return Ok(ticket);
         };
         entry.ticket = inner;
-        entry.user = *user;
+        entry.user = user;
         entry.room = value;
         if let Occasion::Operation { waits } = occasion {
             let overlaps = waits && entry.pending.is_some();
@@ -181,17 +175,17 @@ impl Owner for Client {
         }
     }
 
-    fn answer(&self, user: &u32, completion: Completion<'_>) -> Result<Ticket> {
+    fn answer(&self, user: u32, completion: Completion<'_>) -> Result<Ticket> {
         KBox::new((), GFP_KERNEL)?;
         let mut desk = self.desk.borrow_mut();
-        let record = (!completion.silent).then(|| self.record(*user, &completion));
-        let gift = gift_of(*user, false);
+        let record = (!completion.silent).then(|| self.record(user, &completion));
+        let gift = gift_of(user, false);
         let change = gift.change();
-        let ticket = desk.reader(self.number).answer(&change, completion)?;
+        let ticket = desk.reader(self.number).answer(change, completion)?;
         desk.records.extend(record);
         Ok(desk.issue(Open {
             client: self.number,
-            user: *user,
+            user: user,
             pending: None,
             told: None,
             room: false,
@@ -199,23 +193,23 @@ impl Owner for Client {
         }))
     }
 
-    fn conclude(&self, ticket: Ticket, user: &u32, completion: Completion<'_>) -> Result<Ticket> {
+    fn conclude(&self, ticket: Ticket, user: u32, completion: Completion<'_>) -> Result<Ticket> {
         KBox::new((), GFP_KERNEL)?;
         let mut desk = self.desk.borrow_mut();
         let Some(inner) = desk.entry(ticket, self.number).map(|entry| entry.ticket) else {
             return Ok(ticket);
         };
-        let record = (!completion.silent).then(|| self.record(*user, &completion));
+        let record = (!completion.silent).then(|| self.record(user, &completion));
         let last = completion.last;
-        let gift = gift_of(*user, true);
+        let gift = gift_of(user, true);
         let change = gift.change();
         let inner = desk
             .reader(self.number)
-            .conclude(inner, &change, completion)?;
+            .conclude(inner, change, completion)?;
         desk.records.extend(record);
         if let Some(entry) = desk.entry(ticket, self.number) {
             entry.ticket = inner;
-            entry.user = *user;
+            entry.user = user;
             entry.pending = None;
             entry.told = None;
         }

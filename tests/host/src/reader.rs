@@ -68,10 +68,7 @@ impl Gift {
 
     pub(crate) fn change(&self) -> Change<'_> {
         if self.finishes {
-            Change::Finish {
-                cast_parameter: self.given.castparam,
-                lksb: self.given.lksb,
-            }
+            Change::Finish(&self.given)
         } else {
             Change::Replace(&self.given)
         }
@@ -161,7 +158,7 @@ impl Reader {
 
     pub(crate) fn open(
         &mut self,
-        change: &Change<'_>,
+        change: Change<'_>,
         occasion: Occasion,
         value: bool,
     ) -> Result<Ticket> {
@@ -175,7 +172,7 @@ impl Reader {
         Ok(ticket)
     }
 
-    fn live(&mut self, ticket: Ticket, change: &Change<'_>, pending: bool) {
+    fn live(&mut self, ticket: Ticket, change: Change<'_>, pending: bool) {
         self.locks += 1;
         let life = Life {
             number: self.locks,
@@ -188,7 +185,7 @@ impl Reader {
     pub(crate) fn change(
         &mut self,
         ticket: Ticket,
-        change: &Change<'_>,
+        change: Change<'_>,
         occasion: Occasion,
         value: bool,
     ) -> Result<Ticket> {
@@ -201,7 +198,7 @@ impl Reader {
         Ok(current)
     }
 
-    fn renew(&mut self, ticket: Ticket, current: Ticket, change: &Change<'_>, occasion: Occasion) {
+    fn renew(&mut self, ticket: Ticket, current: Ticket, change: Change<'_>, occasion: Occasion) {
         let mut life = self.lives.remove(&ticket).unwrap();
         life.user = change.apply(life.user);
         for note in self.notes().filter(|note| note.lock == life.number) {
@@ -225,7 +222,7 @@ impl Reader {
     /// Opens and completes in one; it must come to the same.
     pub(crate) fn answer(
         &mut self,
-        change: &Change<'_>,
+        change: Change<'_>,
         completion: Completion<'_>,
     ) -> Result<Ticket> {
         let before = self.records.used();
@@ -245,7 +242,7 @@ impl Reader {
     pub(crate) fn conclude(
         &mut self,
         ticket: Ticket,
-        change: &Change<'_>,
+        change: Change<'_>,
         completion: Completion<'_>,
     ) -> Result<Ticket> {
         let before = self.records.used();
@@ -524,7 +521,7 @@ mod tests {
             let change = gift.change();
             let stage = &mut self.stages[which];
             fail_after(act.memory);
-            let result = self.reader.change(stage.ticket, &change, occasion, value);
+            let result = self.reader.change(stage.ticket, change, occasion, value);
             fail_after(None);
             let Ok(ticket) = result else {
                 return;
@@ -548,7 +545,7 @@ mod tests {
                     let gift = self.gift_of(act);
                     let change = gift.change();
                     fail_after(act.memory);
-                    let opened = self.reader.open(&change, occasion, act.value);
+                    let opened = self.reader.open(change, occasion, act.value);
                     fail_after(None);
                     self.stages.extend(opened.map(|ticket| Stage {
                         ticket,
@@ -566,7 +563,7 @@ mod tests {
                     let block = value.then_some([self.steps as u8; VALUE_LEN]);
                     fail_after(act.memory);
                     let completion = completion(id, act, last, block.as_ref());
-                    let answered = self.reader.answer(&change, completion);
+                    let answered = self.reader.answer(change, completion);
                     fail_after(None);
                     self.stages
                         .extend(answered.ok().filter(|_| !last).map(|ticket| Stage {
@@ -604,7 +601,7 @@ mod tests {
                     let (ticket, gift) = (stage.ticket, self.gift_of(act));
                     let change = gift.change();
                     fail_after(act.memory);
-                    let result = self.reader.conclude(ticket, &change, completion);
+                    let result = self.reader.conclude(ticket, change, completion);
                     fail_after(None);
                     let Ok(ticket) = result else {
                         return;

@@ -85,7 +85,7 @@ impl Bench {
 
     fn request_name(&mut self, name: &[u8], mode: Mode, flags: Flags) -> Result {
         let ask = Bench::ask(mode, flags);
-        let (id, _) = self.table.request(self.client, 7, name, &ask, &0)?;
+        let (id, _) = self.table.request(self.client, 7, name, ask, 0)?;
         self.ids.push(id);
         Ok(())
     }
@@ -101,7 +101,7 @@ impl Bench {
     fn convert(&mut self, lock: char, mode: Mode, flags: Flags) -> Result {
         let ask = Bench::ask(mode, flags);
         self.table
-            .convert(self.id(lock), self.client, &ask, &NEW, &0)
+            .convert(self.id(lock), self.client, ask, &NEW, 0)
             .map(drop)
     }
 
@@ -112,12 +112,12 @@ impl Bench {
     fn unlock_id(&mut self, id: LockId, flags: Flags, value: &Value) -> Result {
         let reply = Reply::Record;
         self.table
-            .unlock(id, self.client, flags, reply, value, &0)
+            .unlock(id, self.client, flags, reply, value, 0)
             .map(drop)
     }
 
     fn cancel(&mut self, lock: char) -> Result {
-        self.table.cancel(self.id(lock), Flags::CANCEL, &0)
+        self.table.cancel(self.id(lock), Flags::CANCEL, 0)
     }
 
     fn records(&mut self) -> Vec<Record> {
@@ -270,7 +270,7 @@ fn flags_that_do_not_go_together() {
             "unlock with {flags:?}"
         );
         assert_eq!(
-            bench.table.cancel(id, flags, &0),
+            bench.table.cancel(id, flags, 0),
             Err(EINVAL),
             "cancel with {flags:?}"
         );
@@ -715,7 +715,7 @@ fn what_outlives_its_client_can_be_adopted_once() {
     assert!(bench.table.release(bench.client, Fate::Orphaned, 2));
     assert!(!bench.table.release(bench.client, Fate::Orphaned, 2));
     let client = bench.client;
-    let mut adopt = |name: &[u8], mode| bench.table.adopt(client, 7, name, mode, &ask, &0);
+    let mut adopt = |name: &[u8], mode| bench.table.adopt(client, 7, name, mode, ask, 0);
     assert_eq!(adopt(b"m", Some(Pr)), Err(ENOENT));
     assert_eq!(adopt(b"n", Some(Nl)), Err(EAGAIN));
     // A number that is no mode.
@@ -740,7 +740,7 @@ fn who_adopts_a_conversion_and_is_demoted_still_has_its_rivals_looked_at() {
     let ask = Bench::ask(Ex, Flags::CONVDEADLK);
     let adopted = bench
         .table
-        .adopt(bench.client, 7, b"name", Some(Cr), &ask, &0);
+        .adopt(bench.client, 7, b"name", Some(Cr), ask, 0);
     assert_eq!(adopted, Ok(bench.id('a')));
     bench.request(Nl, NO).unwrap();
     bench.unlock('d', NO).unwrap();
@@ -795,19 +795,19 @@ impl Bench {
 
     fn request_returning(&mut self, mode: Mode, flags: Flags) -> Result<Outcome> {
         let ask = Bench::returning(mode, flags);
-        let (id, outcome) = self.table.request(self.client, 7, b"name", &ask, &0)?;
+        let (id, outcome) = self.table.request(self.client, 7, b"name", ask, 0)?;
         self.ids.push(id);
         Ok(outcome)
     }
 
     fn convert_returning(&mut self, lock: char, mode: Mode, flags: Flags) -> Result<Outcome> {
         let (id, ask) = (self.id(lock), Bench::returning(mode, flags));
-        self.table.convert(id, self.client, &ask, &NEW, &0)
+        self.table.convert(id, self.client, ask, &NEW, 0)
     }
 
     fn unlock_returning(&mut self, lock: char, by: u32) -> Result<Outcome> {
         let (id, reply) = (self.id(lock), Reply::Return);
-        self.table.unlock(id, by, NO, reply, &NEW, &0)
+        self.table.unlock(id, by, NO, reply, &NEW, 0)
     }
 }
 

@@ -391,23 +391,22 @@ impl Twin {
         match op.kind {
             Kind::Request => {
                 let (client, name) = (self.clients[op.client], name(op.name));
-                let id = self.table.request(client, hash(&name), &name, &ask, &user);
+                let id = self.table.request(client, hash(&name), &name, ask, user);
                 return id.map(|(id, _)| Some(id));
             }
             Kind::Convert => {
-                self.table.convert(id, NONE, &ask, &value, &user)?;
+                self.table.convert(id, NONE, ask, &value, user)?;
             }
             Kind::Unlock => {
                 let reply = Reply::Record;
-                self.table
-                    .unlock(id, NONE, op.flags, reply, &value, &user)?;
+                self.table.unlock(id, NONE, op.flags, reply, &value, user)?;
             }
-            Kind::Cancel => self.table.cancel(id, op.flags, &user)?,
+            Kind::Cancel => self.table.cancel(id, op.flags, user)?,
             Kind::Deadlock => self.table.cancel_deadlocked(id, op.flags)?,
             Kind::Adopt => {
                 let (client, name) = (self.clients[op.client], name(op.name));
                 let (hash, mode) = (hash(&name), Some(op.mode));
-                let id = self.table.adopt(client, hash, &name, mode, &ask, &user);
+                let id = self.table.adopt(client, hash, &name, mode, ask, user);
                 return id.map(Some);
             }
             Kind::Purge => self.purge(self.victim(op, id)),

@@ -36,19 +36,19 @@ struct Nobody;
 impl Owner for Nobody {
     type Change<'a> = ();
 
-    fn open(&self, _: &(), _: Occasion, _: bool) -> Result<Ticket> {
+    fn open(&self, _: (), _: Occasion, _: bool) -> Result<Ticket> {
         Ok(0)
     }
 
-    fn answer(&self, _: &(), _: Completion<'_>) -> Result<Ticket> {
+    fn answer(&self, _: (), _: Completion<'_>) -> Result<Ticket> {
         Ok(0)
     }
 
-    fn conclude(&self, ticket: Ticket, _: &(), _: Completion<'_>) -> Result<Ticket> {
+    fn conclude(&self, ticket: Ticket, _: (), _: Completion<'_>) -> Result<Ticket> {
         Ok(ticket)
     }
 
-    fn change(&self, ticket: Ticket, _: &(), _: Occasion, _: bool) -> Result<Ticket> {
+    fn change(&self, ticket: Ticket, _: (), _: Occasion, _: bool) -> Result<Ticket> {
         Ok(ticket)
     }
 
@@ -95,7 +95,7 @@ impl Crowd {
     fn request_with(&mut self, mode: Mode, flags: Flags) -> LockId {
         let ask = Crowd::ask(mode, flags);
         self.table
-            .request(self.client, 0, b"crowded", &ask, &())
+            .request(self.client, 0, b"crowded", ask, ())
             .unwrap()
             .0
     }
@@ -113,7 +113,7 @@ impl Crowd {
     fn convert_with(&mut self, lock: LockId, mode: Mode, flags: Flags) {
         let ask = Crowd::ask(mode, flags);
         self.table
-            .convert(lock, self.client, &ask, &[0; VALUE_LEN], &())
+            .convert(lock, self.client, ask, &[0; VALUE_LEN], ())
             .unwrap();
     }
 
@@ -123,7 +123,7 @@ impl Crowd {
         let value = [0; VALUE_LEN];
         let unlocked = self
             .table
-            .unlock(lock, self.client, none, reply, &value, &());
+            .unlock(lock, self.client, none, reply, &value, ());
         unlocked.unwrap();
     }
 }
