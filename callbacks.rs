@@ -118,9 +118,23 @@ impl Batch {
         self.entries.get(..self.count).unwrap_or_default()
     }
 
-    /// Where the next record goes, unless the batch is full.
-    fn next_slot(&mut self) -> Option<(&mut (Entry, usize), &mut RecordBuffer<BATCH_BYTES>)> {
-        Some((self.entries.get_mut(self.count)?, &mut self.buffer))
+    /// Takes in what `next` puts into the buffer, given how much room there is, until it has nothing
+    /// more for that, or the batch is full. `room`: how much there is for the batch.
+    #[inline(always)]
+    fn fill(
+        &mut self,
+        room: usize,
+        mut next: impl FnMut(usize, &mut RecordBuffer<BATCH_BYTES>) -> Option<(Entry, usize)>,
+    ) {
+        let mut left = room.min(BATCH_BYTES);
+        for place in &mut self.entries {
+            let Some((entry, length)) = next(left, &mut self.buffer) else {
+                return;
+            };
+            *place = (entry, length);
+            left = left.saturating_sub(length);
+            self.count += 1;
+        }
     }
 
     fn take_back(&mut self, mut what: impl FnMut(Entry)) {
@@ -197,18 +211,13 @@ impl Queue {
             return;
         }
         let width = inner.manner.width();
-        while let Some((slot, buffer)) = batch.next_slot() {
-            let left = buffer.left().min(room.saturating_sub(buffer.bytes().len()));
+        batch.fill(room, |left, buffer| {
             let put = |record: &Record<'_>, length| {
                 buffer.add(record, width, length);
                 length
             };
-            let Ok(Some((entry, length))) = inner.records.take(left, width, put) else {
-                return;
-            };
-            *slot = (entry, length);
-            batch.count += 1;
-        }
+            inner.records.take(left, width, put).ok().flatten()
+        });
     }
 
     /// Only so many bytes of what is in `batch` have reached the program. Returns how many make up

@@ -70,18 +70,24 @@ impl<L> List<L> {
         some(L::links(&slab[index]).next)
     }
 
-    pub(crate) fn push_front<T, N: Note>(&mut self, slab: &mut Slab<T, N>, index: u32)
+    /// Puts an entry at the beginning, if it is to be `first`, or at the end.
+    #[inline(always)]
+    pub(crate) fn push<T, N: Note>(&mut self, slab: &mut Slab<T, N>, index: u32, first: bool)
     where
         L: Through<T>,
     {
-        *L::links_mut(&mut slab[index]) = self.expect_front(slab, index);
+        *L::links_mut(&mut slab[index]) = if first {
+            self.expect_front(slab, index)
+        } else {
+            self.expect_back(slab, index)
+        };
     }
 
     pub(crate) fn push_back<T, N: Note>(&mut self, slab: &mut Slab<T, N>, index: u32)
     where
         L: Through<T>,
     {
-        *L::links_mut(&mut slab[index]) = self.expect_back(slab, index);
+        self.push(slab, index, false);
     }
 
     /// Makes room at the beginning for an entry that is about to be made, with these links.
@@ -181,7 +187,7 @@ mod tests {
             .collect();
         list.push_back(&mut slab, n[1]);
         list.push_back(&mut slab, n[2]);
-        list.push_front(&mut slab, n[0]);
+        list.push(&mut slab, n[0], true);
         list.push_back(&mut slab, n[3]);
         assert_eq!(walk(&list, &slab), n);
         list.remove(&mut slab, n[2]);

@@ -315,14 +315,17 @@ impl Holdings {
             State::Granted | State::Loose => None,
         }
     }
-}
 
-/// How many locks of a client wait in this state, if that is waiting at all.
-fn fellow_waiters<O>(clients: &mut Slab<Client<O>>, client: u32, state: State) -> Option<&mut u32> {
-    if !state.waits() {
-        return None;
+    /// Counts a lock that goes from one state to another.
+    #[inline(always)]
+    fn shift(&mut self, from: State, to: State) {
+        if let Some(fellows) = self.who_wait(from) {
+            *fellows -= 1;
+        }
+        if let Some(fellows) = self.who_wait(to) {
+            *fellows += 1;
+        }
     }
-    clients.get_mut(client)?.holdings.who_wait(state)
 }
 
 /// Counts a lock in this state as no longer its client's, which is returned; an orphan has none.
@@ -330,10 +333,16 @@ fn fellow_waiters<O>(clients: &mut Slab<Client<O>>, client: u32, state: State) -
 fn disown<O>(clients: &mut Slab<Client<O>>, client: u32, state: State) -> Option<&mut Client<O>> {
     let client = clients.get_mut(client)?;
     client.holdings.all -= 1;
-    if let Some(fellows) = client.holdings.who_wait(state) {
-        *fellows -= 1;
-    }
+    client.holdings.shift(state, State::Loose);
     Some(client)
+}
+
+/// Something changed that may make a lock hear what it was deaf to.
+#[inline(always)]
+fn disturb(resources: &mut Directory<Resource>, lock: &mut Lock) {
+    if lock.marks.has(Marks::QUIET) {
+        resources[lock.resource].set_quiet(lock, false);
+    }
 }
 
 /// Somebody goes and leaves this lock behind, to be freed as by an unlock with IVVALBLK: what a PW
@@ -522,7 +531,7 @@ impl<O: Owner> LockTable<O> {
             self.end(lock);
         } else {
             self.acknowledge(lock, ask);
-            self.enqueue(lock, State::Waiting);
+            self.shift(lock, State::Waiting, |_| ());
             let mode = ask.mode;
             self.block(resource, Blocked::Request { mode, by: None });
         }
@@ -697,7 +706,7 @@ impl<O: Owner> LockTable<O> {
         entry.requested = ask.mode;
         entry.pid = ask.pid;
         entry.marks.put(Marks::LISTENS, ask.listens);
-        self.disturb(lock);
+        disturb(&mut self.resources, entry);
         if ask.flags.any(Flags::IVVALBLK) {
             self.move_value(lock, mode);
         }
@@ -739,8 +748,7 @@ impl<O: Owner> LockTable<O> {
             if ask.reply == Reply::Return {
                 self.acknowledge(lock, ask);
             }
-            self.dequeue(lock);
-            self.enqueue(lock, State::Converting);
+            self.shift(lock, State::Converting, |_| ());
             let mode = ask.mode;
             self.block(resource, Blocked::Request { mode, by: None });
         }
@@ -833,8 +841,7 @@ impl<O: Owner> LockTable<O> {
     fn withdraw(&mut self, lock: u32, status: Status) {
         let resource = self.locks[lock].resource;
         if self.locks[lock].state == State::Converting {
-            self.dequeue(lock);
-            self.enqueue(lock, State::Granted);
+            self.shift(lock, State::Granted, |_| ());
             self.complete(lock, status);
             self.grant_pending(resource, None);
         } else {
@@ -874,8 +881,8 @@ impl<O: Owner> LockTable<O> {
         let owner = &self.clients[client].owner;
         let ticket = owner.open(change, occasion, has_buffer)?;
         self.orphans.remove(&mut self.locks, lock);
-        self.disturb(lock);
         let entry = &mut self.locks[lock];
+        disturb(&mut self.resources, entry);
         if converting {
             self.resources[resource].unsettle(entry);
         }
@@ -1024,71 +1031,35 @@ impl<O: Owner> LockTable<O> {
         }
     }
 
-    /// Puts a loose lock on one of its resource's queues. For the queues of those who wait,
-    /// [`Self::prepare_refusal`] has made room.
-    fn enqueue(&mut self, lock: u32, state: State) {
+    /// Moves a lock from where it is to one of its resource's queues, and changes it in between. For
+    /// the queues of those who wait, [`Self::prepare_refusal`] has made room.
+    #[inline(always)]
+    fn shift(&mut self, lock: u32, to: State, change: impl FnOnce(&mut Lock)) {
+        self.step_aside(Stand::Lock(lock));
         let entry = &mut self.locks[lock];
-        entry.state = state;
-        entry.since = self.now;
-        if let Some(fellows) = fellow_waiters(&mut self.clients, entry.client, entry.state) {
-            *fellows += 1;
-        }
         let resource = &mut self.resources[entry.resource];
+        resource.count_out(entry);
+        let from = core::mem::replace(&mut entry.state, to);
+        entry.marks.put(Marks::UNSETTLED, false);
+        entry.since = self.now;
+        change(entry);
         resource.count_in(entry);
         // NL is in nobody's way: behind the others it lengthens no search for those who are.
-        let first = match state {
+        let first = match to {
             State::Granted => entry.granted != Some(Mode::Nl),
             _ => entry.flags.any(Flags::HEADQUE),
         };
-        let Some(queue) = resource.queue_mut(state) else {
-            return;
-        };
-        if first {
-            queue.push_front(&mut self.locks, lock);
-        } else {
-            queue.push_back(&mut self.locks, lock);
-        }
-    }
-
-    /// Takes a lock off its queue, if it is on one.
-    fn dequeue(&mut self, lock: u32) {
-        self.step_aside(Stand::Lock(lock));
-        let entry = &mut self.locks[lock];
-        if let Some(fellows) = fellow_waiters(&mut self.clients, entry.client, entry.state) {
-            *fellows -= 1;
-        }
-        let resource = &mut self.resources[entry.resource];
-        resource.count_out(entry);
-        entry.marks.put(Marks::UNSETTLED, false);
-        let state = core::mem::replace(&mut entry.state, State::Loose);
-        if let Some(queue) = resource.queue_mut(state) {
-            queue.remove(&mut self.locks, lock);
-        }
-    }
-
-    fn set_told(&mut self, lock: u32, told: Mode) {
-        let entry = &mut self.locks[lock];
-        let resource = &mut self.resources[entry.resource];
-        match resource.tellers(entry) {
-            Some((contention, held)) => contention.set_told(entry, held, told),
-            None => {
-                entry.told = told;
-                resource.search_again();
+        let before = entry.queue;
+        if from.waits() || to.waits() {
+            if let Some(client) = self.clients.get_mut(entry.client) {
+                client.holdings.shift(from, to);
             }
         }
-    }
-
-    /// Something changed that may make a lock hear what it was deaf to.
-    fn disturb(&mut self, lock: u32) {
-        if self.locks[lock].marks.has(Marks::QUIET) {
-            self.set_quiet(lock, false);
+        if let Some(queue) = resource.queue_mut(from) {
+            queue.close_gap(&mut self.locks, before);
         }
-    }
-
-    fn set_quiet(&mut self, lock: u32, quiet: bool) {
-        let entry = &mut self.locks[lock];
-        if let Some((contention, held)) = self.resources[entry.resource].tellers(entry) {
-            contention.set_quiet(entry, held, quiet);
+        if let Some(queue) = resource.queue_mut(to) {
+            queue.push(&mut self.locks, lock, first);
         }
     }
 
@@ -1173,10 +1144,7 @@ impl<O: Owner> LockTable<O> {
         let client = &mut self.clients[self.locks[lock].client];
         client.owned.push_back(&mut self.locks, lock);
         client.holdings.all += 1;
-        let entry = &self.locks[lock];
-        if let Some(fellows) = fellow_waiters(&mut self.clients, entry.client, entry.state) {
-            *fellows += 1;
-        }
+        client.holdings.shift(State::Loose, self.locks[lock].state);
     }
 
     /// Replaces the user's side of a lock, for an unlock or a cancel.
@@ -1215,8 +1183,9 @@ impl<O: Owner> LockTable<O> {
             self.locks[lock].value = buffer;
         }
         self.fill_buffer(lock, value);
-        self.locks[lock].marks.put(Marks::LISTENS, ask.listens);
-        self.disturb(lock);
+        let entry = &mut self.locks[lock];
+        entry.marks.put(Marks::LISTENS, ask.listens);
+        disturb(&mut self.resources, entry);
         Ok(())
     }
 }

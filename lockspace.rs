@@ -373,8 +373,10 @@ impl OpenFile {
     ) -> Result<Outcome> {
         let shard = self.lockspace.shard_of_id(id);
         let mut table = self.lockspace.lock_shard(shard)?;
-        table.check(id)?;
-        let ask = ask(mode.ok_or(EINVAL)?, flags, hearing, change);
+        let Some(mode) = mode else {
+            return Err(table.check(id).err().unwrap_or(EINVAL));
+        };
+        let ask = ask(mode, flags, hearing, change);
         table.convert(id, self.known_client(shard), ask, value, change)
     }
 

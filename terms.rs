@@ -274,14 +274,10 @@ pub(crate) enum Status {
 
 impl Status {
     /// The number in the completion record, as programs know it: 0 or a negative error.
+    #[inline(always)]
     pub(crate) const fn number(self) -> i32 {
-        match self {
-            Status::Granted => 0,
-            Status::WouldWait => -11,
-            Status::Deadlock => -35,
-            Status::Cancelled => -0x10001,
-            Status::Unlocked => -0x10002,
-        }
+        const NUMBERS: [i32; 5] = [0, -11, -35, -0x10001, -0x10002];
+        NUMBERS[self as usize]
     }
 
     /// Whether the lock ceases to exist, given the mode in which it is left granted.

@@ -287,6 +287,12 @@ struct RawResult {
 }
 
 impl RawResult {
+    /// Writes what a 32-bit program reads. Cold, so that the others do not wait for it.
+    #[cold]
+    fn write_narrow(self, place: &mut [u8]) -> Option<()> {
+        self.narrow().write_to_prefix(place).ok()
+    }
+
     /// The same for a 32-bit program, which gave addresses of 32 bits.
     fn narrow(&self) -> RawResult32 {
         RawResult32 {
@@ -722,11 +728,6 @@ impl<const BYTES: usize> RecordBuffer<BYTES> {
         self.bytes.get(..self.length).unwrap_or_default()
     }
 
-    /// How many bytes there is room for.
-    pub(crate) fn left(&self) -> usize {
-        BYTES.saturating_sub(self.length)
-    }
-
     /// Holds this record of this length and nothing else from now on.
     #[inline(always)]
     pub(crate) fn set(&mut self, record: &Record<'_>, width: Width, length: usize) {
@@ -773,10 +774,9 @@ impl Record<'_> {
     /// Writes the record, of this length, where there must be room for it.
     #[inline(always)]
     fn write(&self, place: &mut [u8], width: Width, length: usize) {
-        let result = self.result(length);
         let _ = match width {
-            Width::Bits64 => result.write_to_prefix(place).ok(),
-            Width::Bits32 => result.narrow().write_to_prefix(place).ok(),
+            Width::Bits64 => self.result(length).write_to_prefix(place).ok(),
+            Width::Bits32 => self.result(length).write_narrow(place),
         };
         if let Some(value) = self.value() {
             if let Some(place) = place.get_mut(length - VALUE_LEN..length) {

@@ -6,6 +6,7 @@
 //! so comparisons of strength do not apply between them.
 
 use super::{
+    disturb,
     resource::{
         ByQueue,
         Last,
@@ -98,8 +99,8 @@ impl Blocked {
 
 impl<O: Owner> LockTable<O> {
     pub(super) fn complete(&mut self, lock: u32, status: Status) {
-        self.disturb(lock);
         let entry = &mut self.locks[lock];
+        disturb(&mut self.resources, entry);
         let Some(client) = self.clients.get(entry.client) else {
             return;
         };
@@ -169,7 +170,7 @@ impl<O: Owner> LockTable<O> {
         }
         self.settle_demands(resource, &demands);
         if let Blocked::Request { by: Some(lock), .. } = blocked {
-            self.disturb(lock);
+            disturb(&mut self.resources, &mut self.locks[lock]);
         }
     }
 
@@ -232,12 +233,14 @@ impl<O: Owner> LockTable<O> {
 
     /// Puts a demand to one holder.
     pub(super) fn put(&mut self, lock: u32, demand: Demand) {
-        if demand.concerns(self.locks[lock].told) {
-            self.set_told(lock, demand.level);
+        let entry = &mut self.locks[lock];
+        if demand.concerns(entry.told) {
+            self.resources[entry.resource].set_told(entry, demand.level);
             self.notify(lock, demand.mode);
         }
         if demand.crossing {
-            self.set_quiet(lock, true);
+            let entry = &mut self.locks[lock];
+            self.resources[entry.resource].set_quiet(entry, true);
         }
     }
 

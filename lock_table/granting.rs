@@ -6,6 +6,7 @@ use super::{
     blocking::Blocked,
     resource::{
         ByQueue,
+        Lock,
         State, //
     },
     Ask,
@@ -407,24 +408,25 @@ impl<O: Owner> LockTable<O> {
 
     /// Puts a lock where it belongs among the granted.
     pub(super) fn place(&mut self, lock: u32, mode: Mode) {
-        let entry = &mut self.locks[lock];
-        let resource = &mut self.resources[entry.resource];
-        if entry.state != State::Granted || !resource.granted.is_only(lock) {
-            // A lock that keeps its mode keeps its place.
-            if entry.state == State::Granted && entry.granted == Some(mode) {
-                return self.set_told(lock, Mode::Nl);
-            }
-            self.dequeue(lock);
-            let entry = &mut self.locks[lock];
+        let change = |entry: &mut Lock| {
             entry.granted = Some(mode);
             entry.told = Mode::Nl;
-            return self.enqueue(lock, State::Granted);
+        };
+        let entry = &mut self.locks[lock];
+        if entry.state == State::Granted {
+            let resource = &mut self.resources[entry.resource];
+            // A lock that keeps its mode keeps its place.
+            if entry.granted == Some(mode) {
+                return resource.set_told(entry, Mode::Nl);
+            }
+            if resource.granted.is_only(lock) {
+                resource.count_out(entry);
+                entry.since = self.now;
+                change(entry);
+                return resource.count_in(entry);
+            }
         }
-        resource.count_out(entry);
-        entry.granted = Some(mode);
-        entry.told = Mode::Nl;
-        entry.since = self.now;
-        resource.count_in(entry);
+        self.shift(lock, State::Granted, change);
     }
 
     /// Lowers a lock's granted mode to NL where it stands.

@@ -427,6 +427,24 @@ impl Resource {
         }
     }
 
+    /// The strongest mode that a lock was told of is this one now.
+    pub(super) fn set_told(&mut self, lock: &mut Lock, told: Mode) {
+        match self.tellers(lock) {
+            Some((contention, held)) => contention.set_told(lock, held, told),
+            None => {
+                lock.told = told;
+                self.search_again();
+            }
+        }
+    }
+
+    /// Whether telling a lock again would do nothing has changed.
+    pub(super) fn set_quiet(&mut self, lock: &mut Lock, quiet: bool) {
+        if let Some((contention, held)) = self.tellers(lock) {
+            contention.set_quiet(lock, held, quiet);
+        }
+    }
+
     /// What a converting lock asks for is about to become other than when it was queued; whether its
     /// place is in order does not show any more.
     pub(super) fn unsettle(&mut self, lock: &mut Lock) {
