@@ -505,7 +505,8 @@ impl<O: Owner> LockTable<O> {
         ask: Ask,
         change: O::Change<'_>,
     ) -> Result<(LockId, Outcome)> {
-        let verdict = self.decide(resource, Candidate::new(None, ask), Turn::New, false);
+        let candidate = Candidate::new(None, ask);
+        let verdict = self.resources[resource].decide(candidate, Turn::New, false);
         if let Verdict::Grant { mode, alternative } = verdict {
             return self.admit(resource, client, ask, change, mode, alternative);
         }
@@ -531,7 +532,7 @@ impl<O: Owner> LockTable<O> {
             self.end(lock);
         } else {
             self.acknowledge(lock, ask);
-            self.shift(lock, State::Waiting, |_| ());
+            self.shift(lock, State::Waiting, |_, _, _| ());
             let mode = ask.mode;
             self.block(resource, Blocked::Request { mode, by: None });
         }
@@ -628,8 +629,8 @@ impl<O: Owner> LockTable<O> {
             return Err(EBUSY);
         };
         let candidate = Candidate::new(Some(granted), ask);
-        let deadlock = self.deadlocks_now(resource, candidate);
-        let verdict = self.decide(resource, candidate, Turn::New, deadlock);
+        let place = &self.resources[resource];
+        let verdict = place.decide(candidate, Turn::New, place.deadlocks_now(candidate));
         match verdict {
             Verdict::Grant { mode, alternative } if !has_values => {
                 return self.convert_at_once(lock, ask, change, mode, alternative);
@@ -707,10 +708,11 @@ impl<O: Owner> LockTable<O> {
         entry.pid = ask.pid;
         entry.marks.put(Marks::LISTENS, ask.listens);
         disturb(&mut self.resources, entry);
-        if ask.flags.any(Flags::IVVALBLK) {
-            self.move_value(lock, mode);
-        }
-        self.place(lock, mode);
+        self.place(lock, mode, |entry, resource, values| {
+            if ask.flags.any(Flags::IVVALBLK) {
+                entry.move_value(resource, values, mode);
+            }
+        });
         self.grant_pending(resource, Some(lock));
         Ok(Outcome::new(silent))
     }
@@ -731,8 +733,8 @@ impl<O: Owner> LockTable<O> {
             Verdict::Demote => {
                 self.demote(lock);
                 self.grant_conversions(resource);
-                let candidate = self.candidate(lock);
-                if self.grantable(resource, candidate, Turn::New) {
+                let candidate = Candidate::of(&self.locks[lock]);
+                if self.resources[resource].grantable(candidate, Turn::New) {
                     self.grant(lock, candidate.requested, false);
                     self.complete(lock, Status::Granted);
                     self.grant_pending(resource, Some(lock));
@@ -748,7 +750,7 @@ impl<O: Owner> LockTable<O> {
             if ask.reply == Reply::Return {
                 self.acknowledge(lock, ask);
             }
-            self.shift(lock, State::Converting, |_| ());
+            self.shift(lock, State::Converting, |_, _, _| ());
             let mode = ask.mode;
             self.block(resource, Blocked::Request { mode, by: None });
         }
@@ -841,7 +843,7 @@ impl<O: Owner> LockTable<O> {
     fn withdraw(&mut self, lock: u32, status: Status) {
         let resource = self.locks[lock].resource;
         if self.locks[lock].state == State::Converting {
-            self.shift(lock, State::Granted, |_| ());
+            self.shift(lock, State::Granted, |_, _, _| ());
             self.complete(lock, status);
             self.grant_pending(resource, None);
         } else {
@@ -867,7 +869,7 @@ impl<O: Owner> LockTable<O> {
         let converting = self.locks[lock].state == State::Converting;
         let candidate = Candidate {
             flags: ask.flags,
-            ..self.candidate(lock)
+            ..Candidate::of(&self.locks[lock])
         };
         if converting && candidate.may_write(Verdict::Wait) {
             self.prepare_value(resource)?;
@@ -1021,20 +1023,18 @@ impl<O: Owner> LockTable<O> {
     }
 
     fn first(&self, resource: u32, state: State) -> Option<u32> {
-        let resource = &self.resources[resource];
-        let contention = resource.contention.as_ref();
-        match state {
-            State::Loose => None,
-            State::Granted => resource.granted.first(),
-            State::Converting => contention.and_then(|queues| queues.converting.first()),
-            State::Waiting => contention.and_then(|queues| queues.waiting.first()),
-        }
+        self.resources[resource].first(state)
     }
 
     /// Moves a lock from where it is to one of its resource's queues, and changes it in between. For
     /// the queues of those who wait, [`Self::prepare_refusal`] has made room.
     #[inline(always)]
-    fn shift(&mut self, lock: u32, to: State, change: impl FnOnce(&mut Lock)) {
+    fn shift(
+        &mut self,
+        lock: u32,
+        to: State,
+        change: impl FnOnce(&mut Lock, &mut Resource, &mut Slab<Value>),
+    ) {
         self.step_aside(Stand::Lock(lock));
         let entry = &mut self.locks[lock];
         let resource = &mut self.resources[entry.resource];
@@ -1042,8 +1042,11 @@ impl<O: Owner> LockTable<O> {
         let from = core::mem::replace(&mut entry.state, to);
         entry.marks.put(Marks::UNSETTLED, false);
         entry.since = self.now;
-        change(entry);
+        change(entry, resource, &mut self.values);
         resource.count_in(entry);
+        if from == to && resource.granted.is_only(lock) {
+            return;
+        }
         // NL is in nobody's way: behind the others it lengthens no search for those who are.
         let first = match to {
             State::Granted => entry.granted != Some(Mode::Nl),

@@ -70,15 +70,17 @@ impl Mode {
     /// The modes that cannot be held beside this one. The relation is symmetric.
     ///
     /// Source: the compatibility matrix of VMS, as in `fs/dlm/lock.c`.
+    #[inline(always)]
     pub(crate) const fn conflicts(self) -> ModeSet {
-        ModeSet(match self {
-            Mode::Nl => 0b00_0000,
-            Mode::Cr => 0b10_0000,
-            Mode::Cw => 0b11_1000,
-            Mode::Pr => 0b11_0100,
-            Mode::Pw => 0b11_1100,
-            Mode::Ex => 0b11_1110,
-        })
+        const CONFLICTS: [ModeSet; Mode::COUNT] = [
+            ModeSet(0b00_0000),
+            ModeSet(0b10_0000),
+            ModeSet(0b11_1000),
+            ModeSet(0b11_0100),
+            ModeSet(0b11_1100),
+            ModeSet(0b11_1110),
+        ];
+        CONFLICTS[self as usize]
     }
 
     /// Whether both modes can be held at the same time.

@@ -7,6 +7,7 @@ use super::{
     resource::{
         ByQueue,
         Lock,
+        Resource,
         State, //
     },
     Ask,
@@ -15,6 +16,7 @@ use super::{
 };
 use crate::{
     list::List,
+    slab::Slab,
     terms::{
         transfer,
         Flags,
@@ -23,7 +25,8 @@ use crate::{
         ModeSet,
         Status,
         StatusFlags,
-        Transfer, //
+        Transfer,
+        Value, //
     },
 };
 
@@ -52,6 +55,16 @@ impl Candidate {
             granted,
             requested: ask.mode,
             flags: ask.flags,
+        }
+    }
+
+    /// A lock that waits, or is granted, as it is.
+    #[inline(always)]
+    pub(super) fn of(lock: &Lock) -> Self {
+        Candidate {
+            granted: lock.granted,
+            requested: lock.requested,
+            flags: lock.flags,
         }
     }
 
@@ -129,26 +142,12 @@ impl Rivals {
     }
 }
 
-impl<O: Owner> LockTable<O> {
-    pub(super) fn candidate(&self, lock: u32) -> Candidate {
-        let lock = &self.locks[lock];
-        Candidate {
-            granted: lock.granted,
-            requested: lock.requested,
-            flags: lock.flags,
-        }
-    }
-
+impl Resource {
     /// Whether a lock can be granted as it asks. `deadlock`: its conversion, if it has to wait,
     /// is part of a conversion deadlock.
-    pub(super) fn decide(
-        &self,
-        resource: u32,
-        candidate: Candidate,
-        turn: Turn,
-        deadlock: bool,
-    ) -> Verdict {
-        if self.grantable(resource, candidate, turn) {
+    #[inline(always)]
+    pub(super) fn decide(&self, candidate: Candidate, turn: Turn, deadlock: bool) -> Verdict {
+        if self.grantable(candidate, turn) {
             return Verdict::Grant {
                 mode: candidate.requested,
                 alternative: false,
@@ -162,7 +161,7 @@ impl<O: Owner> LockTable<O> {
             };
         }
         match candidate.alternative() {
-            Some(other) if self.grantable(resource, other, turn) => Verdict::Grant {
+            Some(other) if self.grantable(other, turn) => Verdict::Grant {
                 mode: other.requested,
                 alternative: true,
             },
@@ -171,21 +170,20 @@ impl<O: Owner> LockTable<O> {
     }
 
     /// The order of granting; the first rule that matches decides.
-    pub(super) fn grantable(&self, resource: u32, candidate: Candidate, turn: Turn) -> bool {
-        let resource = &self.resources[resource];
+    pub(super) fn grantable(&self, candidate: Candidate, turn: Turn) -> bool {
         let flags = candidate.flags;
         // Only for a new request is it certain that it asks for NL: whoever adopts a lock that
         // converts can give it any flags.
         if flags.any(Flags::EXPEDITE) && candidate.granted.is_none() {
             return true;
         }
-        if resource
+        if self
             .held_by_others(candidate.granted)
             .intersects(candidate.requested.conflicts())
         {
             return false;
         }
-        let Some(contention) = &resource.contention else {
+        let Some(contention) = &self.contention else {
             return true;
         };
         let no_conversions = contention.converting.is_empty();
@@ -200,10 +198,9 @@ impl<O: Owner> LockTable<O> {
 
     /// Whether a conversion that is asked for now would have to wait for somebody who, being on
     /// the converting queue before it, waits for it.
-    pub(super) fn deadlocks_now(&self, resource: u32, candidate: Candidate) -> bool {
-        let (Some(granted), Some(contention)) =
-            (candidate.granted, &self.resources[resource].contention)
-        else {
+    #[inline(always)]
+    pub(super) fn deadlocks_now(&self, candidate: Candidate) -> bool {
+        let (Some(granted), Some(contention)) = (candidate.granted, &self.contention) else {
             return false;
         };
         !candidate.flags.any(Flags::NOQUEUE)
@@ -211,16 +208,21 @@ impl<O: Owner> LockTable<O> {
                 .conflicts()
                 .intersects(contention.converting_for.present())
     }
+}
 
+impl<O: Owner> LockTable<O> {
     /// After anything that may let others in: grants what can be granted, and tells the holders
     /// of those who still wait.
     ///
     /// `latest`: the lock that has changed, if it was granted.
     pub(super) fn grant_pending(&mut self, resource: u32, latest: Option<u32>) {
-        if self.resources[resource].contention.is_none() {
+        let Some(contention) = &self.resources[resource].contention else {
             return;
-        }
-        let (mut strongest, mut cw) = self.grant_queued(resource);
+        };
+        let (mut strongest, mut cw) = match contention.exhausted {
+            Some(known) => known,
+            None => self.grant_queued(resource),
+        };
         if let Some(contention) = &self.resources[resource].contention {
             let waited_for = contention.waiting_for.present();
             strongest = strongest.max(waited_for.highest());
@@ -239,11 +241,6 @@ impl<O: Owner> LockTable<O> {
     /// Grants what can be granted from both queues, and returns the strongest mode that those who
     /// convert still wait for, and whether CW is among them.
     fn grant_queued(&mut self, resource: u32) -> (Option<Mode>, bool) {
-        if let Some(contention) = &self.resources[resource].contention {
-            if let Some(known) = contention.exhausted {
-                return known;
-            }
-        }
         let wanted = self.grant_conversions(resource);
         self.grant_waiting(resource);
         if let Some(contention) = &mut self.resources[resource].contention {
@@ -259,16 +256,12 @@ impl<O: Owner> LockTable<O> {
     /// ahead of it (it would not have been let in), and only the head can be granted: so it is
     /// enough to look there. Locks that break this are counted, and cost a walk.
     pub(super) fn grant_conversions(&mut self, resource: u32) -> (Option<Mode>, bool) {
-        let Some(contention) = &self.resources[resource].contention else {
-            return (None, false);
-        };
-        if contention.irregular > 0 {
-            return self.grant_irregular_conversions(resource);
-        }
-        while let Some(head) = self.first(resource, State::Converting) {
-            if !self.try_grant(head, Turn::First) {
-                break;
+        match &self.resources[resource].contention {
+            Some(contention) if contention.converting.is_empty() => return (None, false),
+            Some(contention) if contention.irregular > 0 => {
+                return self.grant_irregular_conversions(resource);
             }
+            _ => self.grant_heads(resource, State::Converting),
         }
         match &self.resources[resource].contention {
             Some(contention) => {
@@ -276,6 +269,23 @@ impl<O: Owner> LockTable<O> {
                 (wanted.highest(), wanted.contains(Mode::Cw))
             }
             None => (None, false),
+        }
+    }
+
+    /// Grants the head of a queue, as long as there is one that can be.
+    fn grant_heads(&mut self, resource: u32, state: State) {
+        loop {
+            let entry = &self.resources[resource];
+            let Some(head) = entry.first(state) else {
+                return;
+            };
+            let candidate = Candidate::of(&self.locks[head]);
+            let Verdict::Grant { mode, alternative } = entry.decide(candidate, Turn::First, false)
+            else {
+                return;
+            };
+            self.grant(head, mode, alternative);
+            self.complete(head, Status::Granted);
         }
     }
 
@@ -304,7 +314,7 @@ impl<O: Owner> LockTable<O> {
         let mut at = self.first(resource, State::Converting);
         while let Some(lock) = at {
             at = List::<ByQueue>::next(&self.locks, lock);
-            let candidate = self.candidate(lock);
+            let candidate = Candidate::of(&self.locks[lock]);
             // Only an adopter can give a lock that converts already the flag NOQUEUE.
             let deadlock = rivals.deadlocks(candidate) && !candidate.flags.any(Flags::NOQUEUE);
             let turn = if self.first(resource, State::Converting) == Some(lock) {
@@ -312,7 +322,7 @@ impl<O: Owner> LockTable<O> {
             } else {
                 Turn::Behind
             };
-            match self.decide(resource, candidate, turn, deadlock) {
+            match self.resources[resource].decide(candidate, turn, deadlock) {
                 Verdict::Grant { mode, alternative } => {
                     self.grant(lock, mode, alternative);
                     self.complete(lock, Status::Granted);
@@ -338,7 +348,7 @@ impl<O: Owner> LockTable<O> {
         let mut rivals = Rivals::default();
         let mut at = self.first(resource, State::Converting);
         while let Some(lock) = at {
-            let candidate = self.candidate(lock);
+            let candidate = Candidate::of(&self.locks[lock]);
             if let Some(granted) = candidate.granted {
                 rivals.behind[granted as usize].add(candidate.requested);
             }
@@ -359,74 +369,62 @@ impl<O: Owner> LockTable<O> {
     }
 
     fn grant_waiting(&mut self, resource: u32) {
-        let Some(contention) = &self.resources[resource].contention else {
-            return;
-        };
-        if contention.unordered > 0 {
-            return self.walk_waiting(resource);
-        }
-        while let Some(head) = self.first(resource, State::Waiting) {
-            if !self.try_grant(head, Turn::First) {
-                break;
-            }
+        match &self.resources[resource].contention {
+            Some(contention) if contention.waiting.is_empty() => {}
+            Some(contention) if contention.unordered > 0 => self.walk_waiting(resource),
+            _ => self.grant_heads(resource, State::Waiting),
         }
     }
 
     fn walk_waiting(&mut self, resource: u32) {
         let mut at = self.first(resource, State::Waiting);
         while let Some(lock) = at {
-            at = List::<ByQueue>::next(&self.locks, lock);
-            let turn = if self.first(resource, State::Waiting) == Some(lock) {
+            let entry = &self.resources[resource];
+            let turn = if entry.first(State::Waiting) == Some(lock) {
                 Turn::First
             } else {
                 Turn::Behind
             };
-            self.try_grant(lock, turn);
-        }
-    }
-
-    /// Grants a queued lock that is in no deadlock, if its turn has come.
-    fn try_grant(&mut self, lock: u32, turn: Turn) -> bool {
-        let candidate = self.candidate(lock);
-        match self.decide(self.locks[lock].resource, candidate, turn, false) {
-            Verdict::Grant { mode, alternative } => {
+            let candidate = Candidate::of(&self.locks[lock]);
+            let verdict = entry.decide(candidate, turn, false);
+            at = List::<ByQueue>::next(&self.locks, lock);
+            if let Verdict::Grant { mode, alternative } = verdict {
                 self.grant(lock, mode, alternative);
                 self.complete(lock, Status::Granted);
-                true
             }
-            _ => false,
         }
     }
 
     pub(super) fn grant(&mut self, lock: u32, mode: Mode, alternative: bool) {
-        if alternative {
-            self.locks[lock].status.set(StatusFlags::ALTMODE);
-        }
-        self.move_value(lock, mode);
-        self.place(lock, mode);
+        self.place(lock, mode, |entry, resource, values| {
+            if alternative {
+                entry.status.set(StatusFlags::ALTMODE);
+            }
+            entry.move_value(resource, values, mode);
+        });
     }
 
-    /// Puts a lock where it belongs among the granted.
-    pub(super) fn place(&mut self, lock: u32, mode: Mode) {
-        let change = |entry: &mut Lock| {
+    /// Puts a lock where it belongs among the granted, with this mode from now on; what the value
+    /// block does comes first.
+    #[inline(always)]
+    pub(super) fn place(
+        &mut self,
+        lock: u32,
+        mode: Mode,
+        exchange: impl FnOnce(&mut Lock, &mut Resource, &mut Slab<Value>),
+    ) {
+        let entry = &mut self.locks[lock];
+        // A lock that keeps its mode keeps its place.
+        if entry.state == State::Granted && entry.granted == Some(mode) {
+            let resource = &mut self.resources[entry.resource];
+            exchange(entry, resource, &mut self.values);
+            return resource.set_told(entry, Mode::Nl);
+        }
+        self.shift(lock, State::Granted, |entry, resource, values| {
+            exchange(entry, resource, values);
             entry.granted = Some(mode);
             entry.told = Mode::Nl;
-        };
-        let entry = &mut self.locks[lock];
-        if entry.state == State::Granted {
-            let resource = &mut self.resources[entry.resource];
-            // A lock that keeps its mode keeps its place.
-            if entry.granted == Some(mode) {
-                return resource.set_told(entry, Mode::Nl);
-            }
-            if resource.granted.is_only(lock) {
-                resource.count_out(entry);
-                entry.since = self.now;
-                change(entry);
-                return resource.count_in(entry);
-            }
-        }
-        self.shift(lock, State::Granted, change);
+        });
     }
 
     /// Lowers a lock's granted mode to NL where it stands.

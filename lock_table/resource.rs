@@ -363,6 +363,18 @@ impl Resource {
         held
     }
 
+    /// The first lock on the queue of this state.
+    #[inline(always)]
+    pub(super) fn first(&self, state: State) -> Option<u32> {
+        let contention = self.contention.as_ref();
+        match state {
+            State::Loose => None,
+            State::Granted => self.granted.first(),
+            State::Converting => contention.and_then(|queues| queues.converting.first()),
+            State::Waiting => contention.and_then(|queues| queues.waiting.first()),
+        }
+    }
+
     #[inline(always)]
     pub(super) fn queue_mut(&mut self, state: State) -> Option<&mut List<ByQueue>> {
         let contention = self.contention.as_mut();

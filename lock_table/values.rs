@@ -3,7 +3,10 @@
 //! Value blocks: between a lock's buffer and its resource.
 
 use super::{
-    resource::Resource,
+    resource::{
+        Lock,
+        Resource, //
+    },
     LockTable,
     Owner, //
 };
@@ -40,16 +43,6 @@ impl<O: Owner> LockTable<O> {
         }
     }
 
-    /// What the value block does when a lock is granted in `to`.
-    pub(super) fn move_value(&mut self, lock: u32, to: Mode) {
-        let entry = &mut self.locks[lock];
-        let resource = &mut self.resources[entry.resource];
-        let exchange = Exchange::new(entry.value, entry.flags, entry.granted, to);
-        entry
-            .status
-            .set(exchange.carry_out(resource, &mut self.values));
-    }
-
     /// What the value block does when a lock goes that may write it, being PW or EX.
     pub(super) fn write_on_unlock(&mut self, lock: u32) {
         let entry = &self.locks[lock];
@@ -61,6 +54,20 @@ impl<O: Owner> LockTable<O> {
             resource.value_invalid = false;
             copy(&mut self.values, entry.value, resource.value);
         }
+    }
+}
+
+impl Lock {
+    /// What the value block does when the lock is granted in `to`.
+    #[inline(always)]
+    pub(super) fn move_value(
+        &mut self,
+        resource: &mut Resource,
+        values: &mut Slab<Value>,
+        to: Mode,
+    ) {
+        let exchange = Exchange::new(self.value, self.flags, self.granted, to);
+        self.status.set(exchange.carry_out(resource, values));
     }
 }
 
