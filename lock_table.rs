@@ -1087,15 +1087,15 @@ impl<O: Owner> LockTable<O> {
     }
 
     /// Makes the resource ready for what a verdict other than a grant will need.
+    #[inline(always)]
     fn prepare_refusal(&mut self, resource: u32, flags: Flags) -> Result {
         let silent = flags.any(Flags::NOQUEUE) && !flags.any(Flags::NOQUEUEBAST);
-        if silent || self.resources[resource].contention.is_some() {
-            return Ok(());
+        let resource = &mut self.resources[resource];
+        if silent || resource.contention.is_some() {
+            Ok(())
+        } else {
+            resource.contend()
         }
-        let contention = Contention::new(&self.resources[resource].held);
-        let contention = KBox::new(contention, GFP_KERNEL_ACCOUNT)?;
-        self.resources[resource].contention = Some(contention);
-        Ok(())
     }
 
     /// Sets aside what a new lock needs: its slot, and a value buffer if it asks for one.
@@ -1175,18 +1175,23 @@ impl<O: Owner> LockTable<O> {
         change: O::Change<'_>,
         occasion: Occasion,
     ) -> Result {
-        let has_buffer = self.locks[lock].value != NONE;
+        let entry = &mut self.locks[lock];
+        let has_buffer = entry.value != NONE;
         let wants_buffer = ask.flags.any(Flags::VALBLK);
         let buffer = self.values.room(wants_buffer && !has_buffer)?;
-        if let Err(error) = self.change(lock, change, occasion, has_buffer || wants_buffer) {
-            self.values.erase(buffer);
-            return Err(error);
+        if let Some(client) = self.clients.get(entry.client) {
+            let has_value = has_buffer || wants_buffer;
+            let changed = client
+                .owner
+                .change(entry.ticket, change, occasion, has_value);
+            entry.ticket = changed.inspect_err(|_| self.values.erase(buffer))?;
         }
         if buffer != NONE {
-            self.locks[lock].value = buffer;
+            entry.value = buffer;
         }
-        self.fill_buffer(lock, value);
-        let entry = &mut self.locks[lock];
+        if let Some(buffer) = self.values.get_mut(entry.value) {
+            *buffer = *value;
+        }
         entry.marks.put(Marks::LISTENS, ask.listens);
         disturb(&mut self.resources, entry);
         Ok(())

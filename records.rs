@@ -301,8 +301,12 @@ impl Records {
         occasion: Occasion,
         value: bool,
     ) -> Result<Ticket> {
-        let user = change.apply(self.slots[ticket].user);
-        let old = self.slots[ticket].spare;
+        let slot = &self.slots[ticket];
+        let user = change.apply(slot.user);
+        if slot.is_idle() && !value {
+            return self.change_idle(ticket, user, occasion);
+        }
+        let old = slot.spare;
         let spare = self.renew_spare(old, user, occasion)?;
         let renewed = self.renew(ticket, user, value);
         let current = renewed.inspect_err(|_| {
@@ -327,6 +331,20 @@ impl Records {
             self.retire(ticket);
         }
         Ok(current)
+    }
+
+    /// The same where there is nothing untold, and no value to make room for.
+    #[inline(always)]
+    fn change_idle(&mut self, ticket: Ticket, user: User, occasion: Occasion) -> Result<Ticket> {
+        let spare = if occasion == (Occasion::Operation { waits: true }) {
+            self.add_spare(user)?
+        } else {
+            NONE
+        };
+        let slot = &mut self.slots[ticket];
+        slot.user = user;
+        slot.spare = spare;
+        Ok(ticket)
     }
 
     /// An operation has ended.
@@ -504,18 +522,29 @@ impl Records {
         if !wanted || serves {
             return Ok(old);
         }
-        let spare = self.add(user, false)?;
-        self.slots[spare].overtaken = true;
-        Ok(spare)
+        self.add_spare(user)
+    }
+
+    /// A slot for what a lock is told while its operation waits.
+    fn add_spare(&mut self, user: User) -> Result<u32> {
+        let vacancy = self.slots.vacancy(SLOT_LIMIT)?;
+        let slot = || Slot {
+            overtaken: true,
+            ..Slot::new(user, NONE)
+        };
+        self.slots.fill(vacancy, slot);
+        Ok(vacancy.index)
     }
 
     /// No lock refers to the slot any more; it goes at once, or when it has been read.
     #[inline(always)]
     fn retire(&mut self, ticket: u32) {
-        let slot = &mut self.slots[ticket];
-        slot.retired = true;
-        if slot.untold.is_empty() {
-            self.free(ticket);
+        let retire = |slot: &mut Slot| {
+            slot.retired = true;
+            slot.untold.is_empty().then_some(slot.value)
+        };
+        if let Some(value) = self.slots.erase_if(ticket, retire) {
+            self.values.erase(value);
         }
     }
 

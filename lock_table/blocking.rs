@@ -10,16 +10,20 @@ use super::{
     resource::{
         ByQueue,
         Last,
+        Lock,
         Marks,
+        Resource,
         State, //
     },
     Ask,
+    Client,
     Completion,
     LockTable,
     Owner, //
 };
 use crate::{
     list::List,
+    slab::Slab,
     terms::{
         transfer,
         Flags,
@@ -97,6 +101,38 @@ impl Blocked {
     }
 }
 
+/// Tells the owner that its lock is in the way of `mode`, unless that is no news.
+pub(super) fn notify<O: Owner>(clients: &Slab<Client<O>>, lock: &mut Lock, mode: Mode) {
+    let harmless = lock
+        .completed
+        .is_some_and(|completed| completed.compatible(mode));
+    let repeated = match lock.last {
+        Last::Blocking(before) => before == mode || (before > mode && before > Mode::Pr),
+        _ => false,
+    };
+    if !lock.marks.has(Marks::LISTENS) || harmless || repeated {
+        return;
+    }
+    if let Some(client) = clients.get(lock.client) {
+        lock.last = Last::Blocking(mode);
+        client.owner.block(lock.ticket, lock.id, mode);
+    }
+}
+
+impl Resource {
+    /// Whether a demand has to be put to this holder of `held`.
+    fn concerns(&self, demand: Demand, lock: &Lock, held: Mode) -> bool {
+        match &self.contention {
+            Some(contention)
+                if demand.crossing && contention.settled[held as usize] == Some(demand) =>
+            {
+                !lock.marks.has(Marks::QUIET)
+            }
+            _ => demand.concerns(lock.told),
+        }
+    }
+}
+
 impl<O: Owner> LockTable<O> {
     pub(super) fn complete(&mut self, lock: u32, status: Status) {
         let entry = &mut self.locks[lock];
@@ -125,25 +161,6 @@ impl<O: Owner> LockTable<O> {
         client.owner.complete(entry.ticket, completion);
     }
 
-    /// Tells the owner that its lock is in the way of `mode`, unless that is no news.
-    pub(super) fn notify(&mut self, lock: u32, mode: Mode) {
-        let entry = &mut self.locks[lock];
-        let harmless = entry
-            .completed
-            .is_some_and(|completed| completed.compatible(mode));
-        let repeated = match entry.last {
-            Last::Blocking(before) => before == mode || (before > mode && before > Mode::Pr),
-            _ => false,
-        };
-        if !entry.marks.has(Marks::LISTENS) || harmless || repeated {
-            return;
-        }
-        if let Some(client) = self.clients.get(entry.client) {
-            entry.last = Last::Blocking(mode);
-            client.owner.block(entry.ticket, entry.id, mode);
-        }
-    }
-
     /// Tells the holders that they are in the way.
     pub(super) fn block(&mut self, resource: u32, blocked: Blocked) {
         let entry = &self.resources[resource];
@@ -152,11 +169,13 @@ impl<O: Owner> LockTable<O> {
         };
         let mut demands = [None; Mode::COUNT];
         let mut audience = 0;
+        let mut crossing = false;
         for held in entry.held.present().modes() {
             if let Some(demand) = blocked.demand(held) {
                 let number = contention.audience(held, demand);
                 demands[held as usize] = (number > 0).then_some(demand);
                 audience += number;
+                crossing |= demand.crossing;
             }
         }
         match blocked {
@@ -168,7 +187,9 @@ impl<O: Owner> LockTable<O> {
             Blocked::Queues { .. } => self.tell_holders(resource, audience, &demands, None),
             Blocked::Request { by, .. } => self.tell_holders(resource, audience, &demands, by),
         }
-        self.settle_demands(resource, &demands);
+        if crossing {
+            self.settle_demands(resource, &demands);
+        }
         if let Blocked::Request { by: Some(lock), .. } = blocked {
             disturb(&mut self.resources, &mut self.locks[lock]);
         }
@@ -200,23 +221,11 @@ impl<O: Owner> LockTable<O> {
         let Some((held, demand)) = demand else {
             return false;
         };
-        let concerned = self.is_in_audience(resource, lock, held, demand);
+        let concerned = self.resources[resource].concerns(demand, entry, held);
         if concerned && except != Some(lock) {
             self.put(lock, demand);
         }
         concerned
-    }
-
-    fn is_in_audience(&self, resource: u32, lock: u32, held: Mode, demand: Demand) -> bool {
-        let lock = &self.locks[lock];
-        match &self.resources[resource].contention {
-            Some(contention)
-                if demand.crossing && contention.settled[held as usize] == Some(demand) =>
-            {
-                !lock.marks.has(Marks::QUIET)
-            }
-            _ => demand.concerns(lock.told),
-        }
     }
 
     /// Remembers which demands by the rule of PR and CW have been put to all holders of a mode.
@@ -232,15 +241,16 @@ impl<O: Owner> LockTable<O> {
     }
 
     /// Puts a demand to one holder.
+    #[inline(always)]
     pub(super) fn put(&mut self, lock: u32, demand: Demand) {
         let entry = &mut self.locks[lock];
+        let resource = &mut self.resources[entry.resource];
         if demand.concerns(entry.told) {
-            self.resources[entry.resource].set_told(entry, demand.level);
-            self.notify(lock, demand.mode);
+            resource.set_told(entry, demand.level);
+            notify(&self.clients, entry, demand.mode);
         }
         if demand.crossing {
-            let entry = &mut self.locks[lock];
-            self.resources[entry.resource].set_quiet(entry, true);
+            resource.set_quiet(entry, true);
         }
     }
 

@@ -3,7 +3,10 @@
 //! The rules of granting: who may have what he asks for, now or after others have let go.
 
 use super::{
-    blocking::Blocked,
+    blocking::{
+        notify,
+        Blocked, //
+    },
     resource::{
         ByQueue,
         Lock,
@@ -364,7 +367,7 @@ impl<O: Owner> LockTable<O> {
         if entry.flags.any(Flags::NODLCKWT) && entry.told < entry.requested {
             entry.told = entry.requested;
             let mode = entry.requested;
-            self.notify(lock, mode);
+            notify(&self.clients, entry, mode);
         }
     }
 

@@ -346,6 +346,14 @@ impl Resource {
         self.granted.is_empty() && self.contention.as_ref().is_none_or(|c| c.is_empty())
     }
 
+    /// Makes it ready for those who have to wait. `ENOMEM`.
+    #[cold]
+    pub(super) fn contend(&mut self) -> Result {
+        let contention = KBox::new(Contention::new(&self.held), GFP_KERNEL_ACCOUNT)?;
+        self.contention = Some(contention);
+        Ok(())
+    }
+
     /// Whether it takes no walk of a queue to find out who can be granted.
     #[inline(always)]
     pub(super) fn is_quick(&self) -> bool {
