@@ -22,15 +22,16 @@ use crate::{
     },
     records::{
         Entry,
-        Records, //
+        Records,
+        Taken,
+        Teller, //
     },
     terms::Mode,
     wire::{
         Change,
         Manner,
         Record,
-        RecordBuffer,
-        RECORD_MAX, //
+        Width, //
     },
 };
 use kernel::{
@@ -68,6 +69,34 @@ struct Inner {
     hung_up: bool,
 }
 
+impl Inner {
+    /// Takes the first record out, if there is one, and copies it to the program if that can be done
+    /// at once. `EINVAL` if there is not enough room, `ENODEV`.
+    #[inline(always)]
+    fn take(&mut self, destination: &mut impl Destination) -> Result<Option<Taken>> {
+        if self.hung_up {
+            return Err(ENODEV);
+        }
+        let width = self.manner.width();
+        let room = destination.len();
+        self.records
+            .take(room, width, AtOnce { width, destination })
+    }
+}
+
+/// Tells records that can be copied without sleeping.
+struct AtOnce<'a, D> {
+    width: Width,
+    destination: &'a mut D,
+}
+
+impl<D: Destination> Teller for AtOnce<'_, D> {
+    #[inline(always)]
+    fn tell(&mut self, record: &Record<'_>) -> bool {
+        record.show(self.width, |bytes| self.destination.copy_at_once(bytes))
+    }
+}
+
 /// The record queue of an open file.
 #[pin_data]
 pub(crate) struct Queue {
@@ -81,70 +110,8 @@ pub(crate) struct Queue {
     readable: PollCondVarBox,
 }
 
-/// A record that is being read.
-pub(crate) struct Taken {
-    /// It has not reached the program yet: this is for [`Queue::told`] or [`Queue::untold`].
-    pub(crate) untold: Option<Entry>,
-    /// The reader takes as many as fit.
-    pub(crate) extended: bool,
-}
-
-/// So many records are read at once, at most, and so many bytes.
+/// So many records are read in one go, at most, with the queue locked.
 const BATCH: usize = 16;
-const BATCH_BYTES: usize = 1024;
-
-/// Records that are being read together.
-pub(crate) struct Batch {
-    buffer: RecordBuffer<BATCH_BYTES>,
-    entries: [(Entry, usize); BATCH],
-    count: usize,
-}
-
-impl Batch {
-    pub(crate) const fn new() -> Self {
-        Batch {
-            buffer: RecordBuffer::new(),
-            entries: [(Entry::END, 0); BATCH],
-            count: 0,
-        }
-    }
-
-    pub(crate) fn bytes(&self) -> &[u8] {
-        self.buffer.bytes()
-    }
-
-    /// The records, with their lengths.
-    fn taken(&self) -> &[(Entry, usize)] {
-        self.entries.get(..self.count).unwrap_or_default()
-    }
-
-    /// Takes in what `next` puts into the buffer, given how much room there is, until it has nothing
-    /// more for that, or the batch is full. `room`: how much there is for the batch.
-    #[inline(always)]
-    fn fill(
-        &mut self,
-        room: usize,
-        mut next: impl FnMut(usize, &mut RecordBuffer<BATCH_BYTES>) -> Option<(Entry, usize)>,
-    ) {
-        let mut left = room.min(BATCH_BYTES);
-        for place in &mut self.entries {
-            let Some((entry, length)) = next(left, &mut self.buffer) else {
-                return;
-            };
-            *place = (entry, length);
-            left = left.saturating_sub(length);
-            self.count += 1;
-        }
-    }
-
-    fn take_back(&mut self, mut what: impl FnMut(Entry)) {
-        for (entry, _) in self.taken() {
-            what(*entry);
-        }
-        self.count = 0;
-        self.buffer.clear();
-    }
-}
 
 impl Queue {
     pub(crate) fn new() -> Result<Arc<Queue>> {
@@ -167,75 +134,85 @@ impl Queue {
         )
     }
 
-    /// Takes the first record out, by way of `buffer`, and copies it to the program unless that
-    /// would sleep.
+    /// Reads a record, or, if the reader takes several, as many as there are and fit. Returns how
+    /// many bytes they are.
     ///
-    /// `EINVAL` if it is longer than `room` (it stays), `EAGAIN` if there is none and `wait` is
-    /// not set, `ERESTARTSYS` for a signal, `ENODEV` if the lockspace is gone.
+    /// `EINVAL` if the first is longer than what there is room for (it stays), `EAGAIN` if there is
+    /// none and `wait` is not set, `ERESTARTSYS` for a signal, `ENODEV` if the lockspace is gone,
+    /// `EFAULT`.
     #[inline(always)]
-    pub(crate) fn take(
-        &self,
-        buffer: &mut RecordBuffer<RECORD_MAX>,
+    pub(crate) fn read(&self, destination: &mut impl Destination, wait: bool) -> Result<usize> {
+        let mut inner = self.inner.lock();
+        let mut total = 0;
+        let mut batch = BATCH;
+        loop {
+            match inner.take(destination) {
+                Ok(Some(taken)) if taken.told => {
+                    total += taken.length;
+                    batch -= 1;
+                }
+                taken => match self.read_slowly(inner, taken, destination, wait && total == 0) {
+                    Ok((guard, length)) => {
+                        inner = guard;
+                        total += length;
+                    }
+                    Err(_) if total > 0 => return Ok(total),
+                    Err(error) => return Err(error),
+                },
+            }
+            if total > 0 && !inner.manner.is_extended() {
+                return Ok(total);
+            }
+            if batch == 0 {
+                drop(inner);
+                inner = self.inner.lock();
+                batch = BATCH;
+            }
+        }
+    }
+
+    /// Goes on after a record could not be copied at once: waits for one, or copies the one that has
+    /// been taken out. Returns how many bytes that were.
+    #[cold]
+    fn read_slowly<'a>(
+        &'a self,
+        mut inner: Guard<'a, Inner, MutexBackend>,
+        taken: Result<Option<Taken>>,
         destination: &mut impl Destination,
         wait: bool,
-    ) -> Result<Taken> {
-        let room = destination.len();
-        let mut inner = self.inner.lock();
-        loop {
-            if inner.hung_up {
-                return Err(ENODEV);
+    ) -> Result<(Guard<'a, Inner, MutexBackend>, usize)> {
+        match taken? {
+            Some(taken) => {
+                self.tell_slowly(inner, taken.entry, destination)?;
+                Ok((self.inner.lock(), taken.length))
             }
-            let (width, extended) = (inner.manner.width(), inner.manner.is_extended());
-            let put = |record: &Record<'_>, length| buffer.set(record, width, length);
-            if let Some((entry, ())) = inner.records.take(room, width, put)? {
-                let copied = destination.copy_at_once(buffer.bytes());
-                if copied {
-                    inner.records.told(entry);
-                }
-                let untold = (!copied).then_some(entry);
-                return Ok(Taken { untold, extended });
+            None if wait => {
+                self.sleep(&mut inner)?;
+                Ok((inner, 0))
             }
-            if !wait {
-                return Err(EAGAIN);
-            }
-            self.sleep(&mut inner)?;
+            None => Err(EAGAIN),
         }
     }
 
-    /// Takes out what comes next and fits into `room` and into `batch`; what was in that before has
-    /// reached the program.
-    pub(crate) fn take_more(&self, batch: &mut Batch, room: usize) {
-        let mut inner = self.inner.lock();
-        batch.take_back(|entry| inner.records.told(entry));
-        if inner.hung_up {
-            return;
+    /// Copies a record that has been taken out to where the program's memory has to be fetched
+    /// first. `EFAULT`: it is the first again.
+    fn tell_slowly(
+        &self,
+        inner: Guard<'_, Inner, MutexBackend>,
+        entry: Entry,
+        destination: &mut impl Destination,
+    ) -> Result {
+        let bytes = inner.records.bytes(entry, inner.manner.width());
+        drop(inner);
+        if destination.copy(bytes.get()) != bytes.get().len() {
+            let mut inner = self.inner.lock();
+            // Even if another reader has meanwhile taken what came after it.
+            inner.records.untold(entry);
+            self.wake(inner);
+            return Err(EFAULT);
         }
-        let width = inner.manner.width();
-        batch.fill(room, |left, buffer| {
-            let put = |record: &Record<'_>, length| {
-                buffer.add(record, width, length);
-                length
-            };
-            inner.records.take(left, width, put).ok().flatten()
-        });
-    }
-
-    /// Only so many bytes of what is in `batch` have reached the program. Returns how many make up
-    /// whole records; the others are the first again.
-    pub(crate) fn untold_behind(&self, batch: &mut Batch, copied: usize) -> usize {
-        let mut inner = self.inner.lock();
-        let mut end = batch.buffer.bytes().len();
-        for (entry, length) in batch.taken().iter().rev() {
-            if end > copied {
-                inner.records.untold(*entry);
-                end -= length;
-            } else {
-                inner.records.told(*entry);
-            }
-        }
-        batch.take_back(|_| ());
-        self.wake(inner);
-        end
+        self.inner.lock().records.told(entry);
+        Ok(())
     }
 
     /// Waits for records; `ERESTARTSYS` if there is nothing but a signal.
@@ -248,20 +225,6 @@ impl Queue {
             return Err(ERESTARTSYS);
         }
         Ok(())
-    }
-
-    /// The record has reached the program.
-    #[inline]
-    pub(crate) fn told(&self, entry: Entry) {
-        self.inner.lock().records.told(entry);
-    }
-
-    /// It has not: it is the first again, even if another reader has meanwhile taken what came
-    /// after it.
-    pub(crate) fn untold(&self, entry: Entry) {
-        let mut inner = self.inner.lock();
-        inner.records.untold(entry);
-        self.wake(inner);
     }
 
     /// What poll reports, in its flags.

@@ -26,10 +26,6 @@ mod terms;
 mod wire;
 
 use crate::{
-    callbacks::{
-        Batch,
-        Queue, //
-    },
     kernel_edge::{
         data,
         is_administrator,
@@ -58,7 +54,6 @@ use crate::{
     terms::Reply,
     wire::{
         Manner,
-        RecordBuffer,
         Request,
         Widened,
         Width, //
@@ -199,28 +194,6 @@ fn read_series(source: &mut impl Source) -> Result<KVVec<u8>> {
         return Err(EFAULT);
     }
     Ok(bytes)
-}
-
-/// Reads what else fits into so much room, and returns how much that was.
-#[inline(never)]
-fn read_more(queue: &Queue, destination: &mut impl Destination, room: usize) -> usize {
-    if queue.len() == 0 {
-        return 0;
-    }
-    let mut batch = Batch::new();
-    let mut total = 0;
-    loop {
-        queue.take_more(&mut batch, room - total);
-        let length = batch.bytes().len();
-        if length == 0 {
-            return total;
-        }
-        let copied = destination.copy(batch.bytes());
-        if copied != length {
-            return total + queue.untold_behind(&mut batch, copied);
-        }
-        total += length;
-    }
 }
 
 /// Answers a read of exactly as many bytes as a version takes.
@@ -415,18 +388,7 @@ impl Device for LockspaceDevice {
         if room < wire::record_min(Width::Bits32) {
             return Err(EINVAL);
         }
-        let queue = device.file.queue();
-        let mut buffer = RecordBuffer::new();
-        let taken = queue.take(&mut buffer, destination, wait)?;
-        if let Some(entry) = taken.untold {
-            write_all(destination, buffer.bytes()).inspect_err(|_| queue.untold(entry))?;
-            queue.told(entry);
-        }
-        let length = buffer.bytes().len();
-        if taken.extended {
-            return Ok(length + read_more(queue, destination, room - length));
-        }
-        Ok(length)
+        device.file.queue().read(destination, wait)
     }
 
     #[inline(always)]

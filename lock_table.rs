@@ -64,7 +64,6 @@ use self::{
         Berth,
         ByOwner,
         ByQueue,
-        Contention,
         Last,
         LastId,
         Lock,

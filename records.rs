@@ -40,6 +40,7 @@ use crate::{
         Change,
         News,
         Record,
+        RecordBytes,
         User,
         Width, //
     },
@@ -102,6 +103,33 @@ impl Entry {
     }
 }
 
+/// A record that has been taken out.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Taken {
+    pub(crate) entry: Entry,
+    /// Its length in bytes.
+    pub(crate) length: usize,
+    /// It has reached the program.
+    pub(crate) told: bool,
+}
+
+/// Who tells records.
+pub(crate) trait Teller {
+    /// Tells a record. Returns whether it has reached the program.
+    fn tell(&mut self, record: &Record<'_>) -> bool;
+}
+
+impl<F: FnMut(&Record<'_>) -> bool> Teller for F {
+    fn tell(&mut self, record: &Record<'_>) -> bool {
+        self(record)
+    }
+}
+
+#[inline(never)]
+fn tell_other(teller: &mut impl Teller, record: &Record<'_>) -> bool {
+    teller.tell(record)
+}
+
 struct Slot {
     user: User,
     id: LockId,
@@ -144,34 +172,37 @@ impl Slot {
     /// What is told of that kind.
     #[inline(always)]
     fn record<'a>(&'a self, kind: Kind, values: &'a Slab<Value>) -> Record<'a> {
-        let news = if kind == Kind::COMPLETION {
-            News::Completion {
+        if kind == Kind::COMPLETION {
+            self.completion(self.returns_value.then(|| values.get(self.value)).flatten())
+        } else {
+            self.notification(kind)
+        }
+    }
+
+    /// The end of the operation, with this value block.
+    #[inline(always)]
+    fn completion<'a>(&'a self, value: Option<&'a Value>) -> Record<'a> {
+        Record {
+            id: self.id,
+            user: &self.user,
+            news: News::Completion {
                 status: self.status,
                 flags: self.flags,
-                value: self.returned(values),
-            }
-        } else if let Some(mode) = Mode::new(kind.0) {
-            News::Blocking {
-                mode,
-                pending: self.overtaken,
-            }
-        } else {
-            News::Acknowledgement
+                value,
+            },
+        }
+    }
+
+    /// What is no completion.
+    fn notification(&self, kind: Kind) -> Record<'_> {
+        let blocking = |mode| News::Blocking {
+            mode,
+            pending: self.overtaken,
         };
         Record {
             id: self.id,
             user: &self.user,
-            news,
-        }
-    }
-
-    /// The value block that the completion returns.
-    #[inline(always)]
-    fn returned<'a>(&self, values: &'a Slab<Value>) -> Option<&'a Value> {
-        if self.returns_value {
-            values.get(self.value)
-        } else {
-            None
+            news: Mode::new(kind.0).map_or(News::Acknowledgement, blocking),
         }
     }
 
@@ -186,6 +217,13 @@ impl Slot {
         if !completion.silent {
             self.await_telling(Kind::COMPLETION);
         }
+    }
+
+    /// Something has been told. Returns whether that was all, and no lock will have more to tell.
+    #[inline(always)]
+    fn has_told(&mut self, kind: Kind) -> bool {
+        self.untold.remove(kind);
+        self.retired && self.untold.is_empty()
     }
 
     /// There is nothing to tell, and nothing has been set aside for an operation that waits.
@@ -425,41 +463,55 @@ impl Records {
         self.waiting
     }
 
-    /// Takes the first record out, if there is one, and lets `show` see it and how long it is; to
-    /// be followed by [`Self::told`] or [`Self::untold`]. `EINVAL` if it is longer than `room`: it stays.
+    /// Takes the first record out, if there is one, and has it told. If it does not reach the program
+    /// by that, it is to be followed by [`Self::told`] or [`Self::untold`]. `EINVAL` if it is longer
+    /// than `room`: it stays.
     #[inline(always)]
-    pub(crate) fn take<R>(
+    pub(crate) fn take(
         &mut self,
         room: usize,
         width: Width,
-        show: impl FnOnce(&Record<'_>, usize) -> R,
-    ) -> Result<Option<(Entry, R)>> {
+        mut teller: impl Teller,
+    ) -> Result<Option<Taken>> {
         let entry = self.first;
         if entry == Entry::END {
             return Ok(None);
         }
-        let slot = &self.slots[entry.slot()];
         let kind = entry.kind();
+        let slot = &mut self.slots[entry.slot()];
         let has_value = kind == Kind::COMPLETION && slot.returns_value;
         let length = record_length(width, has_value);
         if length > room {
             return Err(EINVAL);
         }
+        let told = if kind == Kind::COMPLETION && !has_value {
+            // By far the most; that this is known shortens telling them.
+            teller.tell(&slot.completion(None))
+        } else {
+            tell_other(&mut teller, &slot.record(kind, &self.values))
+        };
         self.first = slot.next(kind);
         self.waiting -= 1;
-        Ok(Some((
+        if told && slot.has_told(kind) {
+            self.free(entry.slot());
+        }
+        Ok(Some(Taken {
             entry,
-            show(&slot.record(kind, &self.values), length),
-        )))
+            length,
+            told,
+        }))
+    }
+
+    /// A record that has been taken out.
+    pub(crate) fn bytes(&self, entry: Entry, width: Width) -> RecordBytes {
+        let slot = &self.slots[entry.slot()];
+        RecordBytes::of(&slot.record(entry.kind(), &self.values), width)
     }
 
     /// The record has reached the program.
     #[inline(always)]
     pub(crate) fn told(&mut self, entry: Entry) {
-        let tell = |slot: &mut Slot| {
-            slot.untold.remove(entry.kind());
-            (slot.retired && slot.untold.is_empty()).then_some(slot.value)
-        };
+        let tell = |slot: &mut Slot| slot.has_told(entry.kind()).then_some(slot.value);
         if let Some(value) = self.slots.erase_if(entry.slot(), tell) {
             self.values.erase(value);
         }
@@ -472,13 +524,10 @@ impl Records {
 
     /// Drops the first record. Returns whether there was one.
     pub(crate) fn forget_first(&mut self) -> bool {
-        match self.take(usize::MAX, Width::Bits64, |_, _| ()) {
-            Ok(Some((entry, ()))) => {
-                self.told(entry);
-                true
-            }
-            _ => false,
-        }
+        matches!(
+            self.take(usize::MAX, Width::Bits64, |_: &Record<'_>| true),
+            Ok(Some(_))
+        )
     }
 
     /// Gives up all of them, some at a time, until it returns false.
@@ -694,20 +743,19 @@ mod tests {
             self.complete(ticket, ended(Status::Unlocked, None));
         }
 
-        /// The first record, and if it is a completion, the value block that it returns.
-        fn first_out(&mut self) -> (Entry, Option<Option<Value>>) {
-            let value = |record: &Record<'_>, _| match record.news {
-                News::Completion { value, .. } => Some(value.copied()),
-                News::Blocking { .. } | News::Acknowledgement => None,
+        /// The first record, which does not reach the program yet, and what `look` sees in it.
+        fn first_out<R>(&mut self, look: impl Fn(&Record<'_>) -> R) -> Option<(Entry, R)> {
+            let mut seen = None;
+            let tell = |record: &Record<'_>| {
+                seen = Some(look(record));
+                false
             };
-            let taken = self.take(usize::MAX, Width::Bits64, value);
-            taken.unwrap().unwrap()
+            let taken = self.take(usize::MAX, Width::Bits64, tell).unwrap()?;
+            Some((taken.entry, seen.unwrap()))
         }
 
         fn read_one(&mut self) -> Option<Told> {
-            let (entry, told) = self
-                .take(usize::MAX, Width::Bits64, |record, _| short(record))
-                .unwrap()?;
+            let (entry, told) = self.first_out(short)?;
             self.told(entry);
             Some(told)
         }
@@ -857,8 +905,8 @@ mod tests {
         records.complete(ticket, ended(Status::WouldWait, None));
         records.close(ticket);
         for expected in [Some(old), Some(new), None] {
-            let (entry, value) = records.first_out();
-            assert_eq!(value, Some(expected));
+            let (entry, value) = records.first_out(|it| it.value().copied()).unwrap();
+            assert_eq!(value, expected);
             records.told(entry);
         }
         assert_eq!(records.used(), (0, 0));
@@ -873,10 +921,12 @@ mod tests {
         records.complete(ticket, ended(Status::Granted, Some(&[5; VALUE_LEN])));
         for width in [Width::Bits32, Width::Bits64] {
             let room = record_min(width) + VALUE_LEN;
-            let refused = records.take(room - 1, width, |_, _| ());
+            let refuse = |_: &Record<'_>| false;
+            let refused = records.take(room - 1, width, refuse);
             assert!(matches!(refused, Err(EINVAL)));
-            let taken = records.take(room, width, |_, _| ()).unwrap().unwrap();
-            records.untold(taken.0);
+            let taken = records.take(room, width, refuse).unwrap().unwrap();
+            assert_eq!((taken.length, taken.told), (room, false));
+            records.untold(taken.entry);
         }
         assert_eq!(records.read(), [Ended(2, Status::Granted)]);
     }
@@ -887,12 +937,12 @@ mod tests {
         for mode in [Mode::Cw, Mode::Pw, Mode::Ex] {
             records.block(ticket, ID, mode);
         }
-        let (first, _) = records.first_out();
+        let (first, _) = records.first_out(short).unwrap();
         records.untold(first);
         assert_eq!(records.read_one(), Some(Blocks(1, Mode::Cw, false)));
         // The last of all, while its lock goes.
-        let (second, _) = records.first_out();
-        let (third, _) = records.first_out();
+        let (second, _) = records.first_out(short).unwrap();
+        let (third, _) = records.first_out(short).unwrap();
         assert!(records.is_empty());
         records.close(ticket);
         records.untold(third);

@@ -287,12 +287,6 @@ struct RawResult {
 }
 
 impl RawResult {
-    /// Writes what a 32-bit program reads. Cold, so that the others do not wait for it.
-    #[cold]
-    fn write_narrow(self, place: &mut [u8]) -> Option<()> {
-        self.narrow().write_to_prefix(place).ok()
-    }
-
     /// The same for a 32-bit program, which gave addresses of 32 bits.
     fn narrow(&self) -> RawResult32 {
         RawResult32 {
@@ -704,43 +698,24 @@ pub(crate) struct Record<'a> {
 }
 
 /// The most that a record takes.
-pub(crate) const RECORD_MAX: usize = record_length(Width::Bits64, true);
+const RECORD_MAX: usize = record_length(Width::Bits64, true);
 
-/// Where records are put together for a program to read.
-pub(crate) struct RecordBuffer<const BYTES: usize> {
-    bytes: [u8; BYTES],
+/// A record as a program reads it.
+pub(crate) struct RecordBytes {
+    bytes: [u8; RECORD_MAX],
     length: usize,
 }
 
-impl<const BYTES: usize> RecordBuffer<BYTES> {
-    pub(crate) const fn new() -> Self {
-        RecordBuffer {
-            bytes: [0; BYTES],
-            length: 0,
-        }
+impl RecordBytes {
+    pub(crate) fn of(record: &Record<'_>, width: Width) -> Self {
+        let length = record.length(width);
+        let mut bytes = [0; RECORD_MAX];
+        record.write(&mut bytes, width, length);
+        RecordBytes { bytes, length }
     }
 
-    pub(crate) fn clear(&mut self) {
-        self.length = 0;
-    }
-
-    pub(crate) fn bytes(&self) -> &[u8] {
+    pub(crate) fn get(&self) -> &[u8] {
         self.bytes.get(..self.length).unwrap_or_default()
-    }
-
-    /// Holds this record of this length and nothing else from now on.
-    #[inline(always)]
-    pub(crate) fn set(&mut self, record: &Record<'_>, width: Width, length: usize) {
-        record.write(&mut self.bytes, width, length);
-        self.length = length;
-    }
-
-    /// Adds a record of this length, for which there must be room.
-    pub(crate) fn add(&mut self, record: &Record<'_>, width: Width, length: usize) {
-        if let Some(place) = self.bytes.get_mut(self.length..) {
-            record.write(place, width, length);
-            self.length += length;
-        }
     }
 }
 
@@ -763,20 +738,38 @@ pub(crate) const fn record_length(width: Width, has_value: bool) -> usize {
 }
 
 impl Record<'_> {
+    /// The value block that it returns, if it does.
     #[inline(always)]
-    fn value(&self) -> Option<&Value> {
+    pub(crate) fn value(&self) -> Option<&Value> {
         match self.news {
             News::Completion { value, .. } => value,
             News::Acknowledgement | News::Blocking { .. } => None,
         }
     }
 
-    /// Writes the record, of this length, where there must be room for it.
+    /// How many bytes the record takes.
     #[inline(always)]
+    pub(crate) fn length(&self, width: Width) -> usize {
+        record_length(width, self.value().is_some())
+    }
+
+    /// Lets `read` see the record as a program reads it.
+    #[inline(always)]
+    pub(crate) fn show<R>(&self, width: Width, read: impl FnOnce(&[u8]) -> R) -> R {
+        if width == Width::Bits64 && self.value().is_none() {
+            // By far the most.
+            read(self.result(RECORD_MIN).as_bytes())
+        } else {
+            read(RecordBytes::of(self, width).get())
+        }
+    }
+
+    /// Writes the record, of this length, where there must be room for it.
     fn write(&self, place: &mut [u8], width: Width, length: usize) {
+        let result = self.result(length);
         let _ = match width {
-            Width::Bits64 => self.result(length).write_to_prefix(place).ok(),
-            Width::Bits32 => self.result(length).write_narrow(place),
+            Width::Bits64 => result.write_to_prefix(place).ok(),
+            Width::Bits32 => result.narrow().write_to_prefix(place).ok(),
         };
         if let Some(value) = self.value() {
             if let Some(place) = place.get_mut(length - VALUE_LEN..length) {
@@ -900,13 +893,7 @@ mod tests {
     }
 
     fn encode(record: &Record<'_>, width: Width) -> Vec<u8> {
-        let mut buffer = RecordBuffer::<RECORD_MAX>::new();
-        buffer.set(
-            record,
-            width,
-            record_length(width, record.value().is_some()),
-        );
-        buffer.bytes().to_vec()
+        record.show(width, |bytes| bytes.to_vec())
     }
 
     /// A request of `size` bytes with a sound header.

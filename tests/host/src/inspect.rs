@@ -8,6 +8,7 @@ use super::{
     blocking::Demand,
     resource::{
         ByQueue,
+        Contention,
         Last, //
     },
     *, //

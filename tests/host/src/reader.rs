@@ -299,17 +299,24 @@ impl Reader {
 
     // What the program reads.
 
-    /// Takes the first record out, and compares it. Returns whether there was one that fits.
-    pub(crate) fn take(&mut self, room: usize) -> bool {
+    /// Takes the first record out, and compares it; it reaches the program `at_once`, or is being
+    /// read from then on. Returns whether there was one that fits.
+    pub(crate) fn take(&mut self, room: usize, at_once: bool) -> bool {
         assert_eq!(self.records.is_empty(), self.untold.is_empty());
         let next = self.untold.front();
-        let compare = |record: &Record<'_>, _| assert_eq!(Some(*record), next.map(Note::record));
+        let compare = |record: &Record<'_>| {
+            assert_eq!(Some(*record), next.map(Note::record));
+            at_once
+        };
         let taken = self.records.take(room, Width::Bits64, compare);
         match (taken, next) {
-            (Ok(Some((taken, ()))), Some(note)) => {
+            (Ok(Some(taken)), Some(note)) => {
                 assert!(note.length() <= room);
+                assert_eq!((taken.length, taken.told), (note.length(), at_once));
                 let note = self.untold.pop_front().unwrap();
-                self.taken.push((taken, note));
+                if !at_once {
+                    self.taken.push((taken.entry, note));
+                }
                 true
             }
             (Err(EINVAL), Some(note)) => {
@@ -344,13 +351,15 @@ impl Reader {
     /// Reads up to three records; `how` tells how many, and which of them fail.
     pub(crate) fn read_some(&mut self, how: u8) {
         for n in 0..how % 4 {
-            if !self.take(usize::MAX) {
+            let fails = how & (8 << n) != 0;
+            let at_once = !fails && how & 4 != 0;
+            if !self.take(usize::MAX, at_once) {
                 return;
             }
-            if how & (8 << n) == 0 {
-                self.told(0);
-            } else {
-                self.untold(0);
+            match (fails, at_once) {
+                (true, _) => self.untold(0),
+                (false, false) => self.told(0),
+                (false, true) => {}
             }
         }
     }
@@ -360,9 +369,7 @@ impl Reader {
         while self.taken() > 0 {
             self.told(0);
         }
-        while self.take(usize::MAX) {
-            self.told(0);
-        }
+        while self.take(usize::MAX, true) {}
         if self.lives.is_empty() {
             assert_eq!(self.records.used(), (0, 0));
         }
@@ -426,6 +433,8 @@ mod tests {
         value: bool,
         /// It replaces all that the program gave.
         replaces: bool,
+        /// What is read reaches the program at once.
+        at_once: bool,
         /// How many allocations succeed.
         memory: Option<usize>,
     }
@@ -455,12 +464,13 @@ mod tests {
             2 => Just(Step::Untold),
         ];
         let memory = option::weighted(0.3, 0..3usize);
-        (step, 0..1000usize, flag(), flag(), memory).prop_map(
-            |(step, pick, value, replaces, memory)| Act {
+        (step, 0..1000usize, flag(), flag(), flag(), memory).prop_map(
+            |(step, pick, value, replaces, at_once, memory)| Act {
                 step,
                 pick,
                 value,
                 replaces,
+                at_once,
                 memory,
             },
         )
@@ -537,7 +547,7 @@ mod tests {
             let being_read = self.reader.taken();
             match act.step {
                 Step::Take(room) if being_read < 3 => {
-                    self.reader.take(room);
+                    self.reader.take(room, act.at_once);
                 }
                 Step::Told if being_read > 0 => self.reader.told(act.pick % being_read),
                 Step::Untold if being_read > 0 => self.reader.untold(act.pick % being_read),
