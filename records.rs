@@ -477,29 +477,33 @@ impl Records {
         if entry == Entry::END {
             return Ok(None);
         }
-        let kind = entry.kind();
-        let slot = &mut self.slots[entry.slot()];
-        let has_value = kind == Kind::COMPLETION && slot.returns_value;
-        let length = record_length(width, has_value);
-        if length > room {
-            return Err(EINVAL);
-        }
-        let told = if kind == Kind::COMPLETION && !has_value {
-            // By far the most; that this is known shortens telling them.
-            teller.tell(&slot.completion(None))
-        } else {
-            tell_other(&mut teller, &slot.record(kind, &self.values))
+        let mut taken = Err(EINVAL);
+        let take = |slot: &mut Slot| {
+            let kind = entry.kind();
+            let has_value = kind == Kind::COMPLETION && slot.returns_value;
+            let length = record_length(width, has_value);
+            if length > room {
+                return None;
+            }
+            let told = if kind == Kind::COMPLETION && !has_value {
+                // By far the most; that this is known shortens telling them.
+                teller.tell(&slot.completion(None))
+            } else {
+                tell_other(&mut teller, &slot.record(kind, &self.values))
+            };
+            self.first = slot.next(kind);
+            self.waiting -= 1;
+            taken = Ok(Some(Taken {
+                entry,
+                length,
+                told,
+            }));
+            (told && slot.has_told(kind)).then_some(slot.value)
         };
-        self.first = slot.next(kind);
-        self.waiting -= 1;
-        if told && slot.has_told(kind) {
-            self.free(entry.slot());
+        if let Some(value) = self.slots.erase_if(entry.slot(), take) {
+            self.values.erase(value);
         }
-        Ok(Some(Taken {
-            entry,
-            length,
-            told,
-        }))
+        taken
     }
 
     /// A record that has been taken out.

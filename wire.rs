@@ -278,11 +278,11 @@ struct RawResult {
     user_lksb: u64,
     sb_status: i32,
     sb_lkid: u32,
-    sb_flags: u8,
-    sb_padding: [u8; 7],
+    /// One byte of it, the first.
+    sb_flags: u64,
     sb_lvbptr: u64,
-    bast_mode: u8,
-    unused: [u8; 3],
+    /// Here, too.
+    bast_mode: u32,
     lvb_offset: u32,
 }
 
@@ -297,11 +297,10 @@ impl RawResult {
             user_lksb: self.user_lksb as u32,
             sb_status: self.sb_status,
             sb_lkid: self.sb_lkid,
-            sb_flags: self.sb_flags,
+            sb_flags: self.sb_flags.to_ne_bytes()[0],
             sb_padding: [0; 3],
             sb_lvbptr: 0,
             bast_mode: self.bast_mode,
-            unused: [0; 3],
             lvb_offset: self.lvb_offset,
         }
     }
@@ -321,8 +320,7 @@ struct RawResult32 {
     sb_flags: u8,
     sb_padding: [u8; 3],
     sb_lvbptr: u32,
-    bast_mode: u8,
-    unused: [u8; 3],
+    bast_mode: u32,
     lvb_offset: u32,
 }
 
@@ -799,11 +797,9 @@ impl Record<'_> {
             user_lksb: user.lksb,
             sb_status,
             sb_lkid: self.id,
-            sb_flags,
-            sb_padding: [0; 7],
+            sb_flags: u64::from_ne_bytes([sb_flags, 0, 0, 0, 0, 0, 0, 0]),
             sb_lvbptr: 0,
-            bast_mode,
-            unused: [0; 3],
+            bast_mode: u32::from_ne_bytes([bast_mode, 0, 0, 0]),
             lvb_offset: self
                 .value()
                 .map_or(0, |value| (length - value.len()) as u32),
