@@ -110,7 +110,7 @@ pub(crate) struct Queue {
     readable: PollCondVarBox,
 }
 
-/// So many records are read in one go, at most, with the queue locked.
+/// So many records are read, or forgotten, in one go, at most, with the queue locked.
 const BATCH: usize = 16;
 
 impl Queue {
@@ -149,70 +149,57 @@ impl Queue {
             match inner.take(destination) {
                 Ok(Some(taken)) if taken.told => {
                     total += taken.length;
-                    batch -= 1;
-                }
-                taken => match self.read_slowly(inner, taken, destination, wait && total == 0) {
-                    Ok((guard, length)) => {
-                        inner = guard;
-                        total += length;
+                    if !inner.manner.is_extended() {
+                        return Ok(total);
                     }
-                    Err(_) if total > 0 => return Ok(total),
-                    Err(error) => return Err(error),
-                },
+                    batch -= 1;
+                    if batch == 0 {
+                        drop(inner);
+                        inner = self.inner.lock();
+                        batch = BATCH;
+                    }
+                }
+                Ok(Some(taken)) => {
+                    let several = inner.manner.is_extended();
+                    match self.tell_slowly(inner, taken.entry, destination) {
+                        Ok(guard) => inner = guard,
+                        Err(_) if total > 0 => return Ok(total),
+                        Err(error) => return Err(error),
+                    }
+                    total += taken.length;
+                    if !several {
+                        return Ok(total);
+                    }
+                }
+                Ok(None) | Err(_) if total > 0 => return Ok(total),
+                Err(error) => return Err(error),
+                Ok(None) if wait => self.sleep(&mut inner)?,
+                Ok(None) => return Err(EAGAIN),
             }
-            if total > 0 && !inner.manner.is_extended() {
-                return Ok(total);
-            }
-            if batch == 0 {
-                drop(inner);
-                inner = self.inner.lock();
-                batch = BATCH;
-            }
-        }
-    }
-
-    /// Goes on after a record could not be copied at once: waits for one, or copies the one that has
-    /// been taken out. Returns how many bytes that were.
-    #[cold]
-    fn read_slowly<'a>(
-        &'a self,
-        mut inner: Guard<'a, Inner, MutexBackend>,
-        taken: Result<Option<Taken>>,
-        destination: &mut impl Destination,
-        wait: bool,
-    ) -> Result<(Guard<'a, Inner, MutexBackend>, usize)> {
-        match taken? {
-            Some(taken) => {
-                self.tell_slowly(inner, taken.entry, destination)?;
-                Ok((self.inner.lock(), taken.length))
-            }
-            None if wait => {
-                self.sleep(&mut inner)?;
-                Ok((inner, 0))
-            }
-            None => Err(EAGAIN),
         }
     }
 
     /// Copies a record that has been taken out to where the program's memory has to be fetched
-    /// first. `EFAULT`: it is the first again.
-    fn tell_slowly(
-        &self,
-        inner: Guard<'_, Inner, MutexBackend>,
+    /// first. `EFAULT`: it is the first again, even if another reader has meanwhile taken what came
+    /// after it.
+    #[cold]
+    fn tell_slowly<'a>(
+        &'a self,
+        inner: Guard<'a, Inner, MutexBackend>,
         entry: Entry,
         destination: &mut impl Destination,
-    ) -> Result {
+    ) -> Result<Guard<'a, Inner, MutexBackend>> {
         let bytes = inner.records.bytes(entry, inner.manner.width());
         drop(inner);
-        if destination.copy(bytes.get()) != bytes.get().len() {
-            let mut inner = self.inner.lock();
-            // Even if another reader has meanwhile taken what came after it.
+        let copied = destination.copy(bytes.get());
+        let mut inner = self.inner.lock();
+        if copied != bytes.get().len() {
             inner.records.untold(entry);
             self.wake(inner);
             return Err(EFAULT);
         }
-        self.inner.lock().records.told(entry);
-        Ok(())
+        inner.records.told(entry);
+        Ok(inner)
     }
 
     /// Waits for records; `ERESTARTSYS` if there is nothing but a signal.

@@ -21,8 +21,8 @@
 //! queue. What only matters once somebody has been refused - the two queues of those who wait, and
 //! who was already told of whom - is in a `Contention` of its own, made with the first refusal.
 //!
-//! What every request comes by has one caller or two and is always inlined, here and in the rooms
-//! around: the call would cost as much as what is done.
+//! What every request comes by has few callers and is always inlined, here and in the rooms around:
+//! the call would cost as much as what is done.
 //!
 //! The rules are those of fs/dlm on a single node, to the order of the records. Here are the
 //! requests; `granting`, `blocking` and `values` have the rules, `resource` what they work on, and
@@ -75,7 +75,10 @@ use self::{
         Stand,
         Surveyor, //
     },
-    values::Exchange, //
+    values::{
+        fill_buffer,
+        Exchange, //
+    },
 };
 use crate::{
     directory::Directory,
@@ -800,9 +803,7 @@ impl<O: Owner> LockTable<O> {
             client.owner.conclude(ticket, change, completion)?;
         }
         if writes {
-            self.locks[lock].flags = flags;
-            self.fill_buffer(lock, value);
-            self.write_on_unlock(lock);
+            self.write_on_unlock(lock, flags, value);
         }
         self.end(lock);
         Ok(Outcome::new(silent))
@@ -1025,8 +1026,9 @@ impl<O: Owner> LockTable<O> {
         self.resources[resource].first(state)
     }
 
-    /// Moves a lock from where it is to one of its resource's queues, and changes it in between. For
-    /// the queues of those who wait, [`Self::prepare_refusal`] has made room.
+    /// Moves a lock from where it is to one of its resource's queues; the only holder who stays one
+    /// keeps its place. For the queues of those who wait, [`Self::prepare_refusal`] has made room.
+    /// `change` sees the lock on the way, counted nowhere, with its new state.
     #[inline(always)]
     fn shift(
         &mut self,
@@ -1034,7 +1036,9 @@ impl<O: Owner> LockTable<O> {
         to: State,
         change: impl FnOnce(&mut Lock, &mut Resource, &mut Slab<Value>),
     ) {
-        self.step_aside(Stand::Lock(lock));
+        if self.is_surveyed() {
+            self.clear_the_way(lock, to);
+        }
         let entry = &mut self.locks[lock];
         let resource = &mut self.resources[entry.resource];
         resource.count_out(entry);
@@ -1043,7 +1047,7 @@ impl<O: Owner> LockTable<O> {
         entry.since = self.now;
         change(entry, resource, &mut self.values);
         resource.count_in(entry);
-        if from == to && resource.granted.is_only(lock) {
+        if resource.keeps_place(lock, to) {
             return;
         }
         // NL is in nobody's way: behind the others it lengthens no search for those who are.
@@ -1188,9 +1192,7 @@ impl<O: Owner> LockTable<O> {
         if buffer != NONE {
             entry.value = buffer;
         }
-        if let Some(buffer) = self.values.get_mut(entry.value) {
-            *buffer = *value;
-        }
+        fill_buffer(&mut self.values, entry.value, value);
         entry.marks.put(Marks::LISTENS, ask.listens);
         disturb(&mut self.resources, entry);
         Ok(())

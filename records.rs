@@ -88,7 +88,7 @@ impl Kinds {
 pub(crate) struct Entry(u32);
 
 impl Entry {
-    pub(crate) const END: Entry = Entry(NONE);
+    const END: Entry = Entry(NONE);
 
     fn new(slot: u32, kind: Kind) -> Self {
         Entry((slot << 3) | u32::from(kind.0))
@@ -113,7 +113,7 @@ pub(crate) struct Taken {
     pub(crate) told: bool,
 }
 
-/// Who tells records.
+/// Who tells records. A method can be made to be inlined always, which a closure cannot.
 pub(crate) trait Teller {
     /// Tells a record. Returns whether it has reached the program.
     fn tell(&mut self, record: &Record<'_>) -> bool;
@@ -125,6 +125,7 @@ impl<F: FnMut(&Record<'_>) -> bool> Teller for F {
     }
 }
 
+/// Tells a record that is not of the usual kind: out of the way of those that are.
 #[inline(never)]
 fn tell_other(teller: &mut impl Teller, record: &Record<'_>) -> bool {
     teller.tell(record)
@@ -219,9 +220,9 @@ impl Slot {
         }
     }
 
-    /// Something has been told. Returns whether that was all, and no lock will have more to tell.
+    /// This has been told. Returns whether that was all, and no lock will have more to tell.
     #[inline(always)]
-    fn has_told(&mut self, kind: Kind) -> bool {
+    fn strike_off(&mut self, kind: Kind) -> bool {
         self.untold.remove(kind);
         self.retired && self.untold.is_empty()
     }
@@ -486,7 +487,7 @@ impl Records {
                 return None;
             }
             let told = if kind == Kind::COMPLETION && !has_value {
-                // By far the most; that this is known shortens telling them.
+                // Nearly all are such. Their layout is compiled without asking what they are.
                 teller.tell(&slot.completion(None))
             } else {
                 tell_other(&mut teller, &slot.record(kind, &self.values))
@@ -498,7 +499,7 @@ impl Records {
                 length,
                 told,
             }));
-            (told && slot.has_told(kind)).then_some(slot.value)
+            (told && slot.strike_off(kind)).then_some(slot.value)
         };
         if let Some(value) = self.slots.erase_if(entry.slot(), take) {
             self.values.erase(value);
@@ -506,7 +507,7 @@ impl Records {
         taken
     }
 
-    /// A record that has been taken out.
+    /// The bytes of a record that has been taken out.
     pub(crate) fn bytes(&self, entry: Entry, width: Width) -> RecordBytes {
         let slot = &self.slots[entry.slot()];
         RecordBytes::of(&slot.record(entry.kind(), &self.values), width)
@@ -515,7 +516,7 @@ impl Records {
     /// The record has reached the program.
     #[inline(always)]
     pub(crate) fn told(&mut self, entry: Entry) {
-        let tell = |slot: &mut Slot| slot.has_told(entry.kind()).then_some(slot.value);
+        let tell = |slot: &mut Slot| slot.strike_off(entry.kind()).then_some(slot.value);
         if let Some(value) = self.slots.erase_if(entry.slot(), tell) {
             self.values.erase(value);
         }

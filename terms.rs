@@ -261,17 +261,18 @@ impl StatusFlags {
 
 /// How an operation ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
 pub(crate) enum Status {
     /// Granted.
-    Granted,
+    Granted = 0,
     /// NOQUEUE, and it would have had to wait.
-    WouldWait,
+    WouldWait = 1,
     /// The conversion would have made a conversion deadlock.
-    Deadlock,
+    Deadlock = 2,
     /// Cancelled; a conversion goes back to its granted mode.
-    Cancelled,
+    Cancelled = 3,
     /// Unlocked: the lock is gone.
-    Unlocked,
+    Unlocked = 4,
 }
 
 impl Status {

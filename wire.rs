@@ -267,7 +267,8 @@ struct SpaceParams {
     minor: u32,
 }
 
-/// `struct dlm_lock_result`, with its padding spelled out; a value block may follow.
+/// `struct dlm_lock_result`, to which a value block may be added. Bytes that C pads belong to the
+/// word before them here, so that a record is stored in whole words.
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 struct RawResult {
@@ -278,10 +279,10 @@ struct RawResult {
     user_lksb: u64,
     sb_status: i32,
     sb_lkid: u32,
-    /// One byte of it, the first.
+    /// A byte in C: this one's first.
     sb_flags: u64,
     sb_lvbptr: u64,
-    /// Here, too.
+    /// A byte in C: this one's first.
     bast_mode: u32,
     lvb_offset: u32,
 }
@@ -747,7 +748,7 @@ impl Record<'_> {
 
     /// How many bytes the record takes.
     #[inline(always)]
-    pub(crate) fn length(&self, width: Width) -> usize {
+    fn length(&self, width: Width) -> usize {
         record_length(width, self.value().is_some())
     }
 

@@ -61,7 +61,7 @@ impl Candidate {
         }
     }
 
-    /// A lock that waits, or is granted, as it is.
+    /// A lock with what it holds, what it asks for, and the flags of its last request.
     #[inline(always)]
     pub(super) fn of(lock: &Lock) -> Self {
         Candidate {
@@ -407,8 +407,8 @@ impl<O: Owner> LockTable<O> {
         });
     }
 
-    /// Puts a lock where it belongs among the granted, with this mode from now on; what the value
-    /// block does comes first.
+    /// Puts a lock where it belongs among the granted, with this mode from now on. Before the mode
+    /// changes comes `exchange`: what the value block does.
     #[inline(always)]
     pub(super) fn place(
         &mut self,

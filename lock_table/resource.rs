@@ -371,6 +371,12 @@ impl Resource {
         held
     }
 
+    /// Whether a lock stays where it is when it goes to the queue of this state.
+    #[inline(always)]
+    pub(super) fn keeps_place(&self, lock: u32, to: State) -> bool {
+        to == State::Granted && self.granted.is_only(lock)
+    }
+
     /// The first lock on the queue of this state.
     #[inline(always)]
     pub(super) fn first(&self, state: State) -> Option<u32> {
@@ -458,7 +464,7 @@ impl Resource {
         }
     }
 
-    /// Whether telling a lock again would do nothing has changed.
+    /// Remembers whether telling a lock again would do nothing.
     pub(super) fn set_quiet(&mut self, lock: &mut Lock, quiet: bool) {
         if let Some((contention, held)) = self.tellers(lock) {
             contention.set_quiet(lock, held, quiet);

@@ -150,11 +150,26 @@ impl<O: Owner> LockTable<O> {
         }
     }
 
+    /// Whether somebody looks on.
+    #[inline(always)]
+    pub(super) fn is_surveyed(&self) -> bool {
+        self.surveyors.is_some()
+    }
+
     /// Moves on whoever stands at what is about to leave its place.
     #[inline(always)]
     pub(super) fn step_aside(&mut self, leaving: Stand) {
-        if self.surveyors.is_some() {
+        if self.is_surveyed() {
             self.pass_by(leaving);
+        }
+    }
+
+    /// The same for a lock that goes to one of its resource's queues, if it leaves its place by that.
+    #[cold]
+    pub(super) fn clear_the_way(&mut self, lock: u32, to: State) {
+        let resource = &self.resources[self.locks[lock].resource];
+        if !resource.keeps_place(lock, to) {
+            self.pass_by(Stand::Lock(lock));
         }
     }
 

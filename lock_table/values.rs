@@ -37,22 +37,17 @@ impl<O: Owner> LockTable<O> {
         Ok(())
     }
 
-    pub(super) fn fill_buffer(&mut self, lock: u32, value: &Value) {
-        if let Some(buffer) = self.values.get_mut(self.locks[lock].value) {
-            *buffer = *value;
-        }
-    }
-
-    /// What the value block does when a lock goes that may write it, being PW or EX.
-    pub(super) fn write_on_unlock(&mut self, lock: u32) {
+    /// What the value block does when a lock goes, with these flags, that may write it, being PW or
+    /// EX.
+    pub(super) fn write_on_unlock(&mut self, lock: u32, flags: Flags, value: &Value) {
         let entry = &self.locks[lock];
         let resource = &mut self.resources[entry.resource];
-        if entry.flags.any(Flags::IVVALBLK) {
+        if flags.any(Flags::IVVALBLK) {
             resource.value_invalid = true;
-        } else if entry.flags.any(Flags::VALBLK) && entry.value != NONE {
+        } else if flags.any(Flags::VALBLK) && entry.value != NONE {
             resource.value_written = true;
             resource.value_invalid = false;
-            copy(&mut self.values, entry.value, resource.value);
+            fill_buffer(&mut self.values, resource.value, value);
         }
     }
 }
@@ -68,6 +63,13 @@ impl Lock {
     ) {
         let exchange = Exchange::new(self.value, self.flags, self.granted, to);
         self.status.set(exchange.carry_out(resource, values));
+    }
+}
+
+/// Puts a value block into a lock's buffer, if it has one.
+pub(super) fn fill_buffer(values: &mut Slab<Value>, buffer: u32, value: &Value) {
+    if let Some(buffer) = values.get_mut(buffer) {
+        *buffer = *value;
     }
 }
 

@@ -134,7 +134,7 @@ impl Owner for Client {
                 .open(gift_of(user, false).change(), occasion, value)?;
         Ok(desk.issue(Open {
             client: self.number,
-            user: user,
+            user,
             pending: (occasion != Occasion::Aside).then_some(true),
             told: None,
             room: value,
@@ -185,7 +185,7 @@ impl Owner for Client {
         desk.records.extend(record);
         Ok(desk.issue(Open {
             client: self.number,
-            user: user,
+            user,
             pending: None,
             told: None,
             room: false,

@@ -5,6 +5,7 @@
 use crate::{
     lock_table::{
         inspect,
+        survey::Sight,
         Ask,
         Fate,
         IdSpace,
@@ -745,6 +746,22 @@ fn who_adopts_a_conversion_and_is_demoted_still_has_its_rivals_looked_at() {
     bench.request(Nl, NO).unwrap();
     bench.unlock('d', NO).unwrap();
     inspect::check(&bench.table, |_| 7);
+}
+
+#[test]
+fn a_lock_that_is_converted_in_its_place_is_still_seen_there() {
+    let mut bench = Bench::new();
+    bench.request(Nl, NO).unwrap();
+    let surveyor = bench.table.add_surveyor().unwrap();
+    assert!(matches!(
+        bench.table.survey(surveyor),
+        Some(Sight::Resource(_))
+    ));
+    bench.table.move_on(surveyor);
+    bench.convert('a', Ex, NO).unwrap();
+    let id = bench.id('a');
+    assert!(matches!(bench.table.survey(surveyor), Some(Sight::Lock(lock)) if lock.id == id));
+    bench.table.remove_surveyor(surveyor);
 }
 
 #[test]
