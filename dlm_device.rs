@@ -420,7 +420,7 @@ impl LockspaceDevice {
                     heeded = manner;
                 }
                 rest = others;
-                self.carry_out(first, manner, true)
+                self.carry_out_next(first, manner)
             });
             match carried_out {
                 Ok(_) => count += 1,
@@ -431,10 +431,16 @@ impl LockspaceDevice {
         Ok(count)
     }
 
+    /// Carries out a request of a series: see [`Self::carry_out`].
+    #[inline(never)]
+    fn carry_out_next(&self, bytes: &[u8], manner: Manner) -> Result<usize> {
+        self.carry_out(bytes, manner, true)
+    }
+
     /// Carries out a request, whose manner the queue has heeded. Returns what `write()` does if it is
     /// alone: a new lock's id, or 0; and, if the reply was to be returned but is not there yet,
     /// [`wire::PENDING`].
-    #[inline(never)]
+    #[inline(always)]
     fn carry_out(&self, bytes: &[u8], manner: Manner, in_series: bool) -> Result<usize> {
         let file = &self.file;
         let hearing = |reply| Hearing {

@@ -294,7 +294,7 @@ impl Records {
     ) -> Result<Ticket> {
         let room = self.values.room(completion.value.is_some())?;
         let vacant = self.slots.vacancy(SLOT_LIMIT);
-        let vacancy = vacant.inspect_err(|_| self.values.erase(room))?;
+        let vacancy = vacant.inspect_err(|_| self.values.leave_room(room))?;
         let slot = || Slot::new(change.apply(User::default()), room);
         self.slots.fill(vacancy, slot).end(&completion);
         let ticket = vacancy.index;
@@ -502,7 +502,7 @@ impl Records {
             (told && slot.strike_off(kind)).then_some(slot.value)
         };
         if let Some(value) = self.slots.erase_if(entry.slot(), take) {
-            self.values.erase(value);
+            self.values.leave_room(value);
         }
         taken
     }
@@ -518,7 +518,7 @@ impl Records {
     pub(crate) fn told(&mut self, entry: Entry) {
         let tell = |slot: &mut Slot| slot.strike_off(entry.kind()).then_some(slot.value);
         if let Some(value) = self.slots.erase_if(entry.slot(), tell) {
-            self.values.erase(value);
+            self.values.leave_room(value);
         }
     }
 
@@ -549,7 +549,7 @@ impl Records {
     fn add(&mut self, user: User, value: bool) -> Result<u32> {
         let room = self.values.room(value)?;
         let inserted = self.slots.insert(Slot::new(user, room), SLOT_LIMIT);
-        inserted.inspect_err(|_| self.values.erase(room))
+        inserted.inspect_err(|_| self.values.leave_room(room))
     }
 
     /// The slot for a lock's next operation: the same, unless something untold stands in it.
@@ -598,14 +598,14 @@ impl Records {
             slot.untold.is_empty().then_some(slot.value)
         };
         if let Some(value) = self.slots.erase_if(ticket, retire) {
-            self.values.erase(value);
+            self.values.leave_room(value);
         }
     }
 
     #[inline(always)]
     fn free(&mut self, ticket: u32) {
         if let Some(value) = self.slots.erase_with(ticket, |slot| slot.value) {
-            self.values.erase(value);
+            self.values.leave_room(value);
         }
     }
 
@@ -614,7 +614,7 @@ impl Records {
     fn free_idle(&mut self, ticket: u32) -> bool {
         let idle = |slot: &mut Slot| slot.is_idle().then_some(slot.value);
         let value = self.slots.erase_if(ticket, idle);
-        value.map(|value| self.values.erase(value)).is_some()
+        value.map(|value| self.values.leave_room(value)).is_some()
     }
 
     // The order of reading.

@@ -502,15 +502,34 @@ impl<T, N: Note> Slab<T, N> {
     }
 }
 
+/// For what most have no use for, so that it is out of the way of those who do not.
 impl<T: Default, N: Note> Slab<T, N> {
     /// A slot for something that comes later, if it is `wanted`; else none.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn room(&mut self, wanted: bool) -> Result<u32> {
         if wanted {
-            self.insert(T::default(), NONE)
+            self.make_room()
         } else {
             Ok(NONE)
         }
+    }
+
+    #[inline(never)]
+    fn make_room(&mut self) -> Result<u32> {
+        self.insert(T::default(), NONE)
+    }
+
+    /// Gives such a slot back, if it is one.
+    #[inline(always)]
+    pub(crate) fn leave_room(&mut self, room: u32) {
+        if room != NONE {
+            self.clear_room(room);
+        }
+    }
+
+    #[inline(never)]
+    fn clear_room(&mut self, room: u32) {
+        self.erase(room);
     }
 }
 

@@ -91,6 +91,7 @@ impl Exchange {
     }
 
     /// Returns what the completion says of it.
+    #[inline(never)]
     pub(super) fn carry_out(
         &self,
         resource: &mut Resource,
