@@ -604,7 +604,8 @@ impl<O: Owner> LockTable<O> {
     }
 
     /// Asks for another mode of a lock. `value` goes to the lock's value buffer, if it has one.
-    /// `by`: the client that asks, if it has ever had a lock in this table.
+    /// `by`: the client that asks, if it has ever had a lock in this table; it matters only if the
+    /// reply is to be returned.
     ///
     /// `ENOENT`: no such lock; `EBUSY`: it is not granted, or converting already, but the user's
     /// side is replaced all the same, as fs/dlm does; `EINVAL`, `ENOMEM`; and if the reply is to

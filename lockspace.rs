@@ -377,7 +377,7 @@ impl OpenFile {
             return Err(table.check(id).err().unwrap_or(EINVAL));
         };
         let ask = ask(mode, flags, hearing, change);
-        table.convert(id, self.known_client(shard), ask, value, change)
+        table.convert(id, self.asker(shard, hearing.reply), ask, value, change)
     }
 
     /// Gives a lock up, anybody's.
@@ -392,7 +392,7 @@ impl OpenFile {
     ) -> Result<Outcome> {
         let shard = self.lockspace.shard_of_id(id);
         let mut table = self.lockspace.lock_shard(shard)?;
-        table.unlock(id, self.known_client(shard), flags, reply, value, change)
+        table.unlock(id, self.asker(shard, reply), flags, reply, value, change)
     }
 
     /// Takes back what a lock waits for, anybody's.
@@ -482,7 +482,16 @@ impl OpenFile {
         slot.map_or(NONE, |client| client.load(Relaxed))
     }
 
-    /// The same, made if there is none yet.
+    /// The same for a request that wants to be answered like that, if it matters who asks.
+    #[inline(always)]
+    fn asker(&self, shard: u32, reply: Reply) -> u32 {
+        match reply {
+            Reply::Record => NONE,
+            Reply::Return => self.known_client(shard),
+        }
+    }
+
+    /// The client that stands for this file in a shard, made if there is none yet.
     #[inline(always)]
     fn client(&self, shard: u32, table: &mut Table) -> Result<u32> {
         match self.known_client(shard) {

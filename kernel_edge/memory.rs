@@ -180,8 +180,8 @@ impl Destination for Piece {
 /// much.
 #[inline(always)]
 fn without_faults<R>(access: impl FnOnce() -> R) -> R {
+    let current = kernel::current!().as_ptr();
     let count = |change: fn(i32) -> i32| {
-        let current = kernel::current!().as_ptr();
         // SAFETY: Only the current thread ever touches this of its own task.
         let depth = unsafe { &raw mut (*current).pagefault_disabled };
         // SAFETY: As above. Volatile, so that it stays on its side of `access`.
