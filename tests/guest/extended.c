@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <sys/mman.h>
+#include <sys/uio.h>
 #include "dlm_test.h"
 #include "extended.h"
 
@@ -243,6 +244,39 @@ TEST_F(series, records_that_did_not_arrive)
 		ASSERT_NE(ids[i], ids[i - 1]);
 	ASSERT_EQ(result_at(pages, page - one - one / 2)->lksb.sb_status, 0);
 	munmap(pages, page);
+}
+
+/* Neither does it matter whether the memory is there, or of how many pieces it is. */
+TEST_F(series, records_into_memory_to_be_fetched)
+{
+	size_t one = sizeof(struct dlm_lock_result), all = MANY * one, some = 10 * one + one / 2;
+	long page = sysconf(_SC_PAGESIZE);
+	int ids[MANY];
+
+	for (int vectored = 0; vectored < 2; vectored++) {
+		char *pages = mmap(NULL, 4 * page, PROT_READ | PROT_WRITE,
+				   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		char *begin = pages + page - one / 2;
+		struct iovec pieces[] = { { begin, some }, { begin + some, all - some } };
+
+		ASSERT_NE(MAP_FAILED, pages);
+		for (int i = 0; i < MANY; i++)
+			add(self->series, named(NL, 0, i));
+		ASSERT_EQ(MANY, write_series(self->fd, self->series));
+		ASSERT_EQ(all, vectored ? readv(self->fd, pieces, 2) : read(self->fd, begin, all));
+		for (int i = 0; i < MANY; i++) {
+			ASSERT_EQ(one, result_at(begin, i * one)->length);
+			ASSERT_EQ(0, result_at(begin, i * one)->lksb.sb_status);
+			ids[i] = result_at(begin, i * one)->lksb.sb_lkid;
+			add(self->series, unlock_request(ids[i], 0));
+		}
+		ASSERT_EQ(MANY, write_series(self->fd, self->series));
+		ASSERT_EQ(all, read(self->fd, begin, all));
+		for (int i = 0; i < MANY; i++)
+			ASSERT_EQ(ids[i], (int)result_at(begin, i * one)->lksb.sb_lkid);
+		ASSERT_HEAR(self->fd, 0, "nothing");
+		munmap(pages, 4 * page);
+	}
 }
 
 TEST_F(series, stops_at_the_first_that_fails)
