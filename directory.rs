@@ -13,6 +13,9 @@ use crate::slab::{
 };
 use kernel::prelude::*;
 
+/// Buckets that need not be allocated.
+const FIRST: usize = 16;
+
 /// Buckets that are allocated together.
 const SEGMENT: usize = 64;
 
@@ -44,6 +47,8 @@ pub(crate) trait Named {
 /// A slab of named entries, with the buckets that lead to them.
 pub(crate) struct Directory<T> {
     entries: Slab<T>,
+    /// The first buckets, and the others.
+    first: [u32; FIRST],
     segments: KVVec<KBox<[u32; SEGMENT]>>,
     buckets: u32,
     /// The bits of a hash that may count: as many as it takes to number the buckets.
@@ -54,6 +59,7 @@ impl<T: Named> Directory<T> {
     pub(crate) const fn new() -> Self {
         Directory {
             entries: Slab::new(),
+            first: [NONE; FIRST],
             segments: KVVec::new(),
             buckets: 0,
             mask: 0,
@@ -68,9 +74,6 @@ impl<T: Named> Directory<T> {
     /// The entry of that name, with its index.
     #[inline(always)]
     pub(crate) fn find(&self, hash: u32, name: &[u8]) -> Option<(u32, &T)> {
-        if self.buckets == 0 {
-            return None;
-        }
         let mut at = *self.bucket(self.bucket_of(hash));
         while at != NONE {
             let entry = &self.entries[at];
@@ -141,12 +144,24 @@ impl<T: Named> Directory<T> {
 
     #[inline(always)]
     fn bucket(&self, number: u32) -> &u32 {
-        &self.segments[number as usize / SEGMENT][number as usize % SEGMENT]
+        match self.first.get(number as usize) {
+            Some(bucket) => bucket,
+            None => {
+                let (segment, place) = seat(number);
+                &self.segments[segment][place]
+            }
+        }
     }
 
     #[inline(always)]
     fn bucket_mut(&mut self, number: u32) -> &mut u32 {
-        &mut self.segments[number as usize / SEGMENT][number as usize % SEGMENT]
+        match self.first.get_mut(number as usize) {
+            Some(bucket) => bucket,
+            None => {
+                let (segment, place) = seat(number);
+                &mut self.segments[segment][place]
+            }
+        }
     }
 
     fn link(&mut self, index: u32, bucket: u32) {
@@ -171,7 +186,7 @@ impl<T: Named> Directory<T> {
     /// Adds a bucket, and moves to it what now belongs there.
     fn split(&mut self) -> Result {
         let new = self.buckets;
-        if new as usize == self.segments.len() * SEGMENT {
+        if new as usize == FIRST + self.segments.len() * SEGMENT {
             let segment = KBox::new([NONE; SEGMENT], GFP_KERNEL_ACCOUNT)?;
             self.segments.push(segment, GFP_KERNEL_ACCOUNT)?;
         }
@@ -183,7 +198,7 @@ impl<T: Named> Directory<T> {
         Ok(())
     }
 
-    /// Whether there are too many buckets. The first segment of them is kept.
+    /// Whether there are too many buckets. So many as a segment has are kept.
     #[inline(always)]
     fn is_sparse(&self) -> bool {
         self.buckets > SEGMENT as u32 && self.entries.len() < self.buckets / SPARSE
@@ -212,7 +227,7 @@ impl<T: Named> Directory<T> {
             self.link(at, sibling(last));
             at = next;
         }
-        if last as usize % SEGMENT == 0 {
+        if last as usize + SEGMENT == FIRST + self.segments.len() * SEGMENT {
             self.segments.pop();
         }
     }
@@ -225,6 +240,13 @@ impl<T: Named> Directory<T> {
             at = next;
         }
     }
+}
+
+/// In which segment a bucket is that is not among the first, and where there.
+#[inline(always)]
+fn seat(number: u32) -> (usize, usize) {
+    let number = number as usize - FIRST;
+    (number / SEGMENT, number % SEGMENT)
 }
 
 /// The bucket that a bucket was split from: the same number without its highest bit.

@@ -79,10 +79,13 @@ impl Destination for IovIterDest<'_> {
         self.copy_to_iter(bytes)
     }
 
-    /// It may be some other memory than a program's, so nothing is known of it.
-    #[inline(always)]
-    fn copy_at_once(&mut self, _bytes: &[u8]) -> bool {
-        false
+    fn copy_at_once(&mut self, bytes: &[u8]) -> bool {
+        let copied = without_faults(|| self.copy_to_iter(bytes));
+        if copied != bytes.len() {
+            // SAFETY: That is by how much it has just been advanced.
+            unsafe { self.revert(copied) };
+        }
+        copied == bytes.len()
     }
 }
 

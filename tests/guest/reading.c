@@ -298,6 +298,13 @@ TEST_F(reading, unaligned)
 	}
 }
 
+static ssize_t read_either_way(bool vectored, int fd, void *to, size_t size)
+{
+	struct iovec all = { to, size };
+
+	return vectored ? readv(fd, &all, 1) : read(fd, to, size);
+}
+
 /* A record that cannot be copied out is kept. fs/dlm loses it. */
 TEST_F(reading, unwritable_buffer)
 {
@@ -313,13 +320,22 @@ TEST_F(reading, unwritable_buffer)
 		ASSERT_ERRNO(EFAULT, read(self->fd, map + page, RECORD));
 		return;
 	}
-	for (size_t writable = 0; writable < RECORD; writable++) {
+	for (size_t n = 0; n < 2 * RECORD; n++) {
+		size_t writable = n / 2;
+		bool vectored = n % 2;
+		char *begin = map + page - writable;
+
 		id = lock(self->fd, EX, 0, "r");
-		ASSERT_ERRNO(EFAULT, read(self->fd, map + page - writable, RECORD));
+		ASSERT_ERRNO(EFAULT, read_either_way(vectored, self->fd, begin, RECORD));
 		ASSERT_HEAR(self->fd, id, "granted") TH_LOG("%zu bytes writable", writable);
 		ASSERT_EQ(0, unlock(self->fd, id, 0));
-		ASSERT_EQ((ssize_t)RECORD, read(self->fd, map + page - RECORD, RECORD));
+		begin = map + page - RECORD;
+		ASSERT_EQ((ssize_t)RECORD, read_either_way(vectored, self->fd, begin, RECORD));
 	}
+	id = HOLD(self->fd, EX, WITH_BAST, "r");
+	WAIT(self->other, PR, 0, "r");
+	ASSERT_ERRNO(EFAULT, read(self->fd, map + page - RECORD / 2, RECORD));
+	ASSERT_HEAR(self->fd, id, "blocks PR");
 }
 
 TEST_F(reading, seeking_is_harmless)
