@@ -147,7 +147,7 @@ impl<T: Named> Directory<T> {
         match self.first.get(number as usize) {
             Some(bucket) => bucket,
             None => {
-                let (segment, place) = seat(number);
+                let (segment, place) = segment_of(number);
                 &self.segments[segment][place]
             }
         }
@@ -158,7 +158,7 @@ impl<T: Named> Directory<T> {
         match self.first.get_mut(number as usize) {
             Some(bucket) => bucket,
             None => {
-                let (segment, place) = seat(number);
+                let (segment, place) = segment_of(number);
                 &mut self.segments[segment][place]
             }
         }
@@ -244,7 +244,7 @@ impl<T: Named> Directory<T> {
 
 /// In which segment a bucket is that is not among the first, and where there.
 #[inline(always)]
-fn seat(number: u32) -> (usize, usize) {
+fn segment_of(number: u32) -> (usize, usize) {
     let number = number as usize - FIRST;
     (number / SEGMENT, number % SEGMENT)
 }

@@ -523,7 +523,7 @@ impl<O: Owner> LockTable<O> {
         let occasion = Occasion::Operation { waits: false };
         let value = ask.flags.any(Flags::VALBLK);
         let opened = owning.owner.open(change, occasion, value);
-        let ticket = opened.inspect_err(|_| self.values.leave_room(berth.value))?;
+        let ticket = opened.inspect_err(|_| self.values.give_back(berth.value))?;
         let lock = berth.vacancy.index;
         let owned = owning.expect(&mut self.locks, lock);
         let entry = Lock::new(&berth, owned, resource, client, ticket, ask);
@@ -561,10 +561,9 @@ impl<O: Owner> LockTable<O> {
         let silent = ask.reply == Reply::Return && !alternative && !ask.flags.any(Flags::VALBLK);
         let mut value = None;
         if berth.value != NONE {
-            let values = &mut self.values;
-            status
-                .set(Exchange::new(berth.value, ask.flags, None, mode).carry_out(resource, values));
-            value = values.get(berth.value);
+            let exchange = Exchange::new(berth.value, ask.flags, None, mode);
+            status.set(exchange.carry_out(resource, &mut self.values));
+            value = self.values.get(berth.value);
         }
         let completion = Completion {
             id: berth.id,
@@ -576,7 +575,7 @@ impl<O: Owner> LockTable<O> {
         };
         let owning = &mut self.clients[client];
         let answered = owning.owner.answer(change, completion);
-        let ticket = answered.inspect_err(|_| self.values.leave_room(berth.value))?;
+        let ticket = answered.inspect_err(|_| self.values.give_back(berth.value))?;
         let queue = resource.expect(&mut self.locks, berth.vacancy.index, mode);
         let owned = owning.expect(&mut self.locks, berth.vacancy.index);
         let now = self.now;
@@ -1135,7 +1134,7 @@ impl<O: Owner> LockTable<O> {
         };
         others.close_gap(&mut self.locks, ties.owned);
         self.locks.erase_leaving(lock, LastId(ties.id));
-        self.values.leave_room(ties.value);
+        self.values.give_back(ties.value);
         if ties.state == State::Loose {
             return;
         }
@@ -1189,7 +1188,7 @@ impl<O: Owner> LockTable<O> {
             let changed = client
                 .owner
                 .change(entry.ticket, change, occasion, has_value);
-            entry.ticket = changed.inspect_err(|_| self.values.leave_room(buffer))?;
+            entry.ticket = changed.inspect_err(|_| self.values.give_back(buffer))?;
         }
         if buffer != NONE {
             entry.value = buffer;

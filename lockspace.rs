@@ -374,7 +374,8 @@ impl OpenFile {
         let shard = self.lockspace.shard_of_id(id);
         let mut table = self.lockspace.lock_shard(shard)?;
         let Some(mode) = mode else {
-            return Err(table.check(id).err().unwrap_or(EINVAL));
+            table.check(id)?;
+            return Err(EINVAL);
         };
         let ask = ask(mode, flags, hearing, change);
         table.convert(id, self.asker(shard, hearing.reply), ask, value, change)

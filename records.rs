@@ -294,7 +294,7 @@ impl Records {
     ) -> Result<Ticket> {
         let room = self.values.room(completion.value.is_some())?;
         let vacant = self.slots.vacancy(SLOT_LIMIT);
-        let vacancy = vacant.inspect_err(|_| self.values.leave_room(room))?;
+        let vacancy = vacant.inspect_err(|_| self.values.give_back(room))?;
         let slot = || Slot::new(change.apply(User::default()), room);
         self.slots.fill(vacancy, slot).end(&completion);
         let ticket = vacancy.index;
@@ -311,7 +311,7 @@ impl Records {
         change: Change<'_>,
         completion: Completion<'_>,
     ) -> Result<Ticket> {
-        if completion.silent && completion.last && self.free_idle(ticket) {
+        if completion.silent && completion.last && self.free_if(ticket, |slot| slot.is_idle()) {
             return Ok(ticket);
         }
         let slot = &mut self.slots[ticket];
@@ -502,7 +502,7 @@ impl Records {
             (told && slot.strike_off(kind)).then_some(slot.value)
         };
         if let Some(value) = self.slots.erase_if(entry.slot(), take) {
-            self.values.leave_room(value);
+            self.values.give_back(value);
         }
         taken
     }
@@ -516,10 +516,7 @@ impl Records {
     /// The record has reached the program.
     #[inline(always)]
     pub(crate) fn told(&mut self, entry: Entry) {
-        let tell = |slot: &mut Slot| slot.strike_off(entry.kind()).then_some(slot.value);
-        if let Some(value) = self.slots.erase_if(entry.slot(), tell) {
-            self.values.leave_room(value);
-        }
+        self.free_if(entry.slot(), |slot| slot.strike_off(entry.kind()));
     }
 
     /// It has not: it is the first again.
@@ -549,7 +546,7 @@ impl Records {
     fn add(&mut self, user: User, value: bool) -> Result<u32> {
         let room = self.values.room(value)?;
         let inserted = self.slots.insert(Slot::new(user, room), SLOT_LIMIT);
-        inserted.inspect_err(|_| self.values.leave_room(room))
+        inserted.inspect_err(|_| self.values.give_back(room))
     }
 
     /// The slot for a lock's next operation: the same, unless something untold stands in it.
@@ -593,28 +590,25 @@ impl Records {
     /// No lock refers to the slot any more; it goes at once, or when it has been read.
     #[inline(always)]
     fn retire(&mut self, ticket: u32) {
-        let retire = |slot: &mut Slot| {
+        self.free_if(ticket, |slot| {
             slot.retired = true;
-            slot.untold.is_empty().then_some(slot.value)
-        };
-        if let Some(value) = self.slots.erase_if(ticket, retire) {
-            self.values.leave_room(value);
-        }
+            slot.untold.is_empty()
+        });
     }
 
     #[inline(always)]
     fn free(&mut self, ticket: u32) {
-        if let Some(value) = self.slots.erase_with(ticket, |slot| slot.value) {
-            self.values.leave_room(value);
-        }
+        self.free_if(ticket, |_| true);
     }
 
-    /// Drops a slot that is idle. Returns whether it was.
+    /// Drops a slot, with its room for a value block, if `look` finds that it can go. Returns
+    /// whether it did.
     #[inline(always)]
-    fn free_idle(&mut self, ticket: u32) -> bool {
-        let idle = |slot: &mut Slot| slot.is_idle().then_some(slot.value);
-        let value = self.slots.erase_if(ticket, idle);
-        value.map(|value| self.values.leave_room(value)).is_some()
+    fn free_if(&mut self, ticket: u32, look: impl FnOnce(&mut Slot) -> bool) -> bool {
+        let value = self
+            .slots
+            .erase_if(ticket, |slot| look(slot).then_some(slot.value));
+        value.map(|value| self.values.give_back(value)).is_some()
     }
 
     // The order of reading.

@@ -502,7 +502,8 @@ impl<T, N: Note> Slab<T, N> {
     }
 }
 
-/// For what most have no use for, so that it is out of the way of those who do not.
+/// Slots that most owners of a slab need for few of their things: taking and giving back one is a
+/// call, and out of the way of all that need none.
 impl<T: Default, N: Note> Slab<T, N> {
     /// A slot for something that comes later, if it is `wanted`; else none.
     #[inline(always)]
@@ -521,7 +522,7 @@ impl<T: Default, N: Note> Slab<T, N> {
 
     /// Gives such a slot back, if it is one.
     #[inline(always)]
-    pub(crate) fn leave_room(&mut self, room: u32) {
+    pub(crate) fn give_back(&mut self, room: u32) {
         if room != NONE {
             self.clear_room(room);
         }

@@ -53,7 +53,7 @@ impl Idle {
     ) -> u32 {
         let seat = Seat(self.oldest);
         self.oldest = self.oldest.wrapping_add(1) % KEPT as u8;
-        values.leave_room(entry.end(seat));
+        values.give_back(entry.end(seat));
         self.replace(seat, resource)
     }
 
