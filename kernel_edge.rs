@@ -36,6 +36,7 @@ use kernel::{
         Kiocb,
         LocalFile, //
     },
+    iov::IovIterSource,
     miscdevice::{
         MiscDevice,
         MiscDeviceOptions,
@@ -192,6 +193,11 @@ impl<T: Device> Operations<T> {
         } else {
             None
         },
+        write_iter: if T::HAS_WRITE_ITER {
+            Some(Self::write_iter)
+        } else {
+            None
+        },
         poll: if T::POLLS { Some(Self::poll) } else { None },
         llseek: Some(bindings::noop_llseek),
         // SAFETY: `into_raw` points `fops` at a static table.
@@ -242,6 +248,33 @@ impl<T: Device> Operations<T> {
         let private = unsafe { Self::private(file) };
         let mut source = Piece::new(UserPtr::from_ptr(start.cast_mut().cast()), length);
         result(T::write(private, &mut source))
+    }
+
+    /// Like upstream's, but `EAGAIN` is an answer like any other. io_uring takes it for "not yet",
+    /// and would carry the request out again some time. So, if the call can end later, it ends with
+    /// it as if that were later.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Self::read`], with a kiocb of that file and an `iov_iter` to read from, both valid.
+    unsafe extern "C" fn write_iter(
+        kiocb: *mut bindings::kiocb,
+        source: *mut bindings::iov_iter,
+    ) -> isize {
+        // SAFETY: It is valid. What can end later has a function that is told the end.
+        let complete = unsafe { (*kiocb).ki_complete };
+        // SAFETY: Both are valid during the call, and ours alone.
+        let (call, source) = unsafe { (Kiocb::from_raw(kiocb), IovIterSource::from_raw(source)) };
+        let outcome = T::write_iter(call, source);
+        match (outcome, complete) {
+            (Err(EAGAIN), Some(complete)) => {
+                // SAFETY: The kiocb is told its end once, as what is returned says that it will be,
+                // and nothing of ours refers to it any more.
+                unsafe { complete(kiocb, result(outcome)) };
+                result(Err(EIOCBQUEUED))
+            }
+            (outcome, _) => result(outcome),
+        }
     }
 
     /// # Safety

@@ -4,6 +4,7 @@
 #include <liburing.h>
 #include <stdio.h>
 #include "dlm_test.h"
+#include "extended.h"
 
 /*
  * How many threads io_uring has made for this process, to have what cannot be done at once wait
@@ -112,6 +113,52 @@ TEST_F(uring, errors)
 	SKIP_ON_REFERENCE(NO_WRITES);
 	submit_write(&self->ring, self->fd, &r);
 	ASSERT_EQ(-EINVAL, result(&self->ring));
+}
+
+/* EAGAIN is an answer, not a "not yet": it comes at once, and the request is done with. */
+TEST_F(uring, refusals)
+{
+	int holder = HOLD(self->other, EX, 0, "r");
+	struct request r = returning(lock_request(EX, DLM_LKF_NOQUEUE, "r"));
+
+	SKIP_ON_REFERENCE(NO_WRITES);
+	submit_write(&self->ring, self->fd, &r);
+	ASSERT_EQ(-EAGAIN, result(&self->ring));
+	UNLOCK(self->other, holder);
+	/* Records wake whoever would wait for the file. */
+	UNLOCK(self->fd, HOLD(self->fd, NL, 0, "elsewhere"));
+	ASSERT_FREE(self->other, "r", EX);
+}
+
+TEST_F(uring, refused_adopting)
+{
+	struct request r = lock_request(PR, DLM_LKF_ORPHAN, "r");
+	int file = open_lockspace(self->ls.name, 0);
+	int orphan = HOLD(file, EX, DLM_LKF_PERSISTENT, "r");
+
+	SKIP_ON_REFERENCE(NO_WRITES);
+	close(file);
+	submit_write(&self->ring, self->fd, &r);
+	ASSERT_EQ(-EAGAIN, result(&self->ring));
+	ASSERT_EQ(0, unlock(self->other, orphan, 0));
+}
+
+/* One after the other: what write() returns is no length, which breaks all but hard links. */
+TEST_F(uring, linked)
+{
+	struct request r = lock_request(EX, 0, "r");
+	struct record record;
+	struct io_uring_sqe *sqe;
+	int id;
+
+	SKIP_ON_REFERENCE(NO_WRITES);
+	sqe = io_uring_get_sqe(&self->ring);
+	io_uring_prep_write(sqe, self->fd, r.bytes, r.size, 0);
+	sqe->flags |= IOSQE_IO_HARDLINK;
+	submit_read(&self->ring, self->fd, &record);
+	id = result(&self->ring);
+	ASSERT_GT(id, 0);
+	ASSERT_STREQ("granted", describe(&record, result(&self->ring), id));
 }
 
 /* The read is asked for first and completes when the record comes. */
