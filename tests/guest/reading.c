@@ -347,4 +347,20 @@ TEST_F(reading, seeking_is_harmless)
 	ASSERT_HEAR(self->fd, id, "granted");
 }
 
+/* At edges, every record is one, as long as somebody has looked in between. */
+TEST_F(reading, epoll_at_edges)
+{
+	struct epoll_event event = { .events = EPOLLIN | EPOLLET };
+	int epoll = epoll_create1(EPOLL_CLOEXEC), ids[3];
+
+	ASSERT_EQ(0, epoll_ctl(epoll, EPOLL_CTL_ADD, self->fd, &event));
+	for (int i = 0; i < 3; i++) {
+		ids[i] = lock(self->fd, PR, 0, "r");
+		ASSERT_EQ(1, epoll_wait(epoll, &event, 1, PATIENCE_MS));
+		ASSERT_EQ(0, epoll_wait(epoll, &event, 1, 0));
+	}
+	ASSERT_GRANTED(self->fd, ids, 3);
+	close(epoll);
+}
+
 TEST_HARNESS_MAIN
