@@ -348,7 +348,7 @@ fn disturb(resources: &mut Directory<Resource>, lock: &mut Lock) {
 }
 
 /// Somebody goes and leaves this lock behind, to be freed as by an unlock with IVVALBLK: what a PW
-/// or EX holder was writing then is not to be trusted. Returns whether freeing it is quick.
+/// or EX holder was writing then is not to be trusted. Returns whether that lets nobody else in.
 #[inline(always)]
 fn distrust(resources: &mut Directory<Resource>, lock: &Lock) -> bool {
     let resource = &mut resources[lock.resource];
@@ -923,7 +923,7 @@ impl<O: Owner> LockTable<O> {
     }
 
     /// Frees orphans, all or those that thread `pid` asked for; looks at up to `budget` of them,
-    /// fewer where each costs a walk of a queue. Returns whether to go on, then with the same
+    /// fewer where that may let others in. Returns whether to go on, then with the same
     /// `progress`.
     pub(crate) fn purge(&mut self, pid: Option<u32>, progress: &mut Purge, budget: u32) -> bool {
         let mut at = match progress.last {
@@ -965,8 +965,7 @@ impl<O: Owner> LockTable<O> {
         entry.is_some_and(|entry| entry.client == NONE && entry.ticket == number)
     }
 
-    /// Lets go of up to `budget` locks of a client, fewer where each costs a walk of a queue;
-    /// nobody is told of the locks themselves. Returns whether to go on.
+    /// Lets go of up to `budget` locks of a client, fewer where that may let others in; nobody is told of the locks themselves. Returns whether to go on.
     pub(crate) fn release(&mut self, client: u32, fate: Fate, budget: u32) -> bool {
         for _ in 0..budget {
             let Some(client) = self.clients.get(client) else {
@@ -991,8 +990,8 @@ impl<O: Owner> LockTable<O> {
         true
     }
 
-    /// Makes a lock an orphan; what it was waiting for is cancelled. Returns whether that was
-    /// quick.
+    /// Makes a lock an orphan; what it was waiting for is cancelled. Returns whether that lets nobody
+    /// else in.
     fn orphan(&mut self, lock: u32) -> bool {
         let entry = &self.locks[lock];
         let quick = self.resources[entry.resource].is_quick();

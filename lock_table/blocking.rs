@@ -183,9 +183,13 @@ impl<O: Owner> LockTable<O> {
             Blocked::Queues {
                 latest: Some(latest),
                 ..
-            } if audience == 1 && self.tell(resource, latest, &demands, None) => {}
-            Blocked::Queues { .. } => self.tell_holders(resource, audience, &demands, None),
-            Blocked::Request { by, .. } => self.tell_holders(resource, audience, &demands, by),
+            } if audience == 1 && self.tell(resource, latest, &demands) => {}
+            // Who asks is not told, and counts as one of those who are to be for as long as he holds.
+            Blocked::Request { by: Some(by), .. } => {
+                audience -= u32::from(self.concerned(resource, by, &demands).is_some());
+                self.tell_holders(resource, audience, &demands, Some(by));
+            }
+            _ => self.tell_holders(resource, audience, &demands, None),
         }
         if crossing {
             self.settle_demands(resource, &demands);
@@ -207,25 +211,28 @@ impl<O: Owner> LockTable<O> {
         let mut at = self.first(resource, State::Granted);
         while let (Some(lock), 1..) = (at, audience) {
             at = List::<ByQueue>::next(&self.locks, lock);
-            if self.tell(resource, lock, demands, except) {
+            if except != Some(lock) && self.tell(resource, lock, demands) {
                 audience -= 1;
             }
         }
     }
 
     /// Puts the demand on its mode to one holder. Returns whether it was one of the audience.
-    fn tell(&mut self, resource: u32, lock: u32, demands: &Demands, except: Option<u32>) -> bool {
-        let entry = &self.locks[lock];
-        let held = entry.granted.filter(|_| entry.state == State::Granted);
-        let demand = held.and_then(|held| demands[held as usize].map(|demand| (held, demand)));
-        let Some((held, demand)) = demand else {
-            return false;
-        };
-        let concerned = self.resources[resource].concerns(demand, entry, held);
-        if concerned && except != Some(lock) {
+    fn tell(&mut self, resource: u32, lock: u32, demands: &Demands) -> bool {
+        let demand = self.concerned(resource, lock, demands);
+        if let Some(demand) = demand {
             self.put(lock, demand);
         }
-        concerned
+        demand.is_some()
+    }
+
+    /// The demand that is to be put to this lock, if it is one of the audience.
+    fn concerned(&self, resource: u32, lock: u32, demands: &Demands) -> Option<Demand> {
+        let entry = &self.locks[lock];
+        let held = entry.granted.filter(|_| entry.state == State::Granted)?;
+        let demand = demands[held as usize]?;
+        let concerned = self.resources[resource].concerns(demand, entry, held);
+        concerned.then_some(demand)
     }
 
     /// Remembers which demands by the rule of PR and CW have been put to all holders of a mode.

@@ -109,14 +109,70 @@ pub(super) enum Verdict {
     Wait,
 }
 
+/// What those on a queue wait for: the strongest mode, and whether CW is among them.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Wanted {
+    strongest: Option<Mode>,
+    cw: bool,
+}
+
+impl Wanted {
+    fn new(modes: &ModeCounts) -> Self {
+        Wanted {
+            strongest: modes.present().highest(),
+            cw: modes.present().contains(Mode::Cw),
+        }
+    }
+
+    fn one(mode: Mode) -> Self {
+        Wanted {
+            strongest: Some(mode),
+            cw: mode == Mode::Cw,
+        }
+    }
+
+    fn and(self, other: Self) -> Self {
+        Wanted {
+            strongest: self.strongest.max(other.strongest),
+            cw: self.cw | other.cw,
+        }
+    }
+}
+
+/// What is known of who can be granted on a converting queue.
+#[derive(Clone, Copy)]
+pub(super) enum Search {
+    /// Nothing, since something has changed.
+    Due,
+    /// Only the head might be, and it was not the head before: since the last search, by which
+    /// nobody was in a deadlock, some have gone.
+    HeadDue,
+    /// Nobody can be.
+    Done { wanted: Wanted, deadlocks: bool },
+}
+
+impl Search {
+    /// One of those who convert has gone: the others, in no deadlock if they were in none, are as
+    /// before, if what he held is held by others still.
+    pub(super) fn without_one(self) -> Self {
+        match self {
+            Search::Done {
+                deadlocks: false, ..
+            } => Search::HeadDue,
+            Search::Done { .. } => Search::Due,
+            due => due,
+        }
+    }
+}
+
 /// What one walk over the converting queue came to.
 #[derive(Default)]
 struct Pass {
     granted: bool,
     demoted: bool,
+    deadlocks: bool,
     /// What is still waited for.
-    strongest: Option<Mode>,
-    cw: bool,
+    wanted: Wanted,
 }
 
 /// The other locks of a converting queue, as seen from one of them during a walk.
@@ -199,6 +255,16 @@ impl Resource {
         }
     }
 
+    /// Whether one can be granted that waits behind others.
+    fn lets_pass(&self) -> bool {
+        let held = self.held.present();
+        let mut modes = match &self.contention {
+            Some(contention) => contention.unordered.present().modes(),
+            None => return false,
+        };
+        modes.any(|mode| !held.intersects(mode.conflicts()))
+    }
+
     /// Whether a conversion that is asked for now would have to wait for somebody who, being on
     /// the converting queue before it, waits for it.
     #[inline(always)]
@@ -219,74 +285,75 @@ impl<O: Owner> LockTable<O> {
     ///
     /// `latest`: the lock that has changed, if it was granted.
     pub(super) fn grant_pending(&mut self, resource: u32, latest: Option<u32>) {
-        let Some(contention) = &self.resources[resource].contention else {
+        if self.resources[resource].contention.is_none() {
             return;
-        };
-        let (mut strongest, mut cw) = match contention.exhausted {
-            Some(known) => known,
-            None => self.grant_queued(resource),
-        };
-        if let Some(contention) = &self.resources[resource].contention {
-            let waited_for = contention.waiting_for.present();
-            strongest = strongest.max(waited_for.highest());
-            cw |= waited_for.contains(Mode::Cw);
         }
-        if let Some(strongest) = strongest {
+        let mut wanted = self.grant_conversions(resource);
+        self.grant_waiting(resource);
+        if let Some(contention) = &self.resources[resource].contention {
+            wanted = wanted.and(Wanted::new(&contention.waiting_for));
+        }
+        if let Some(strongest) = wanted.strongest {
             let blocked = Blocked::Queues {
                 strongest,
-                cw,
+                cw: wanted.cw,
                 latest,
             };
             self.block(resource, blocked);
         }
     }
 
-    /// Grants what can be granted from both queues, and returns the strongest mode that those who
-    /// convert still wait for, and whether CW is among them.
-    fn grant_queued(&mut self, resource: u32) -> (Option<Mode>, bool) {
-        let wanted = self.grant_conversions(resource);
-        self.grant_waiting(resource);
-        if let Some(contention) = &mut self.resources[resource].contention {
-            contention.exhausted = Some(wanted);
-        }
-        wanted
-    }
-
-    /// Grants conversions, and returns the strongest mode that is still waited for, and whether
-    /// CW is.
+    /// Grants conversions, and returns what is still waited for.
     ///
     /// As long as every lock simply joined the end of the queue, none of them is in the way of one
     /// ahead of it (it would not have been let in), and only the head can be granted: so it is
-    /// enough to look there. Locks that break this are counted, and cost a walk.
-    pub(super) fn grant_conversions(&mut self, resource: u32) -> (Option<Mode>, bool) {
-        match &self.resources[resource].contention {
-            Some(contention) if contention.converting.is_empty() => return (None, false),
-            Some(contention) if contention.irregular > 0 => {
-                return self.grant_irregular_conversions(resource);
+    /// enough to look there. Locks that break this are counted, and cost a walk, unless all that has
+    /// happened since the last is that some have gone.
+    pub(super) fn grant_conversions(&mut self, resource: u32) -> Wanted {
+        let Some(contention) = &self.resources[resource].contention else {
+            return Wanted::default();
+        };
+        let pass = match contention.search {
+            Search::Done { wanted, .. } => return wanted,
+            _ if contention.irregular == 0 => self.grant_first_conversions(resource),
+            Search::HeadDue if self.grantable_head(resource, State::Converting).is_none() => {
+                self.grant_first_conversions(resource)
             }
-            _ => self.grant_heads(resource, State::Converting),
+            Search::HeadDue | Search::Due => self.grant_irregular_conversions(resource),
+        };
+        if let Some(contention) = &mut self.resources[resource].contention {
+            contention.search = Search::Done {
+                wanted: pass.wanted,
+                deadlocks: pass.deadlocks,
+            };
         }
-        match &self.resources[resource].contention {
-            Some(contention) => {
-                let wanted = contention.converting_for.present();
-                (wanted.highest(), wanted.contains(Mode::Cw))
-            }
-            None => (None, false),
+        pass.wanted
+    }
+
+    /// Grants conversions in the order of their queue, where none of them is in a deadlock.
+    fn grant_first_conversions(&mut self, resource: u32) -> Pass {
+        self.grant_heads(resource, State::Converting);
+        let contention = self.resources[resource].contention.as_ref();
+        Pass {
+            wanted: contention.map_or_else(Wanted::default, |c| Wanted::new(&c.converting_for)),
+            ..Pass::default()
+        }
+    }
+
+    /// The head of a queue, and how it can be granted, if it can.
+    #[inline(always)]
+    fn grantable_head(&self, resource: u32, state: State) -> Option<(u32, Mode, bool)> {
+        let entry = &self.resources[resource];
+        let head = entry.first(state)?;
+        match entry.decide(Candidate::of(&self.locks[head]), Turn::First, false) {
+            Verdict::Grant { mode, alternative } => Some((head, mode, alternative)),
+            _ => None,
         }
     }
 
     /// Grants the head of a queue, as long as there is one that can be.
     fn grant_heads(&mut self, resource: u32, state: State) {
-        loop {
-            let entry = &self.resources[resource];
-            let Some(head) = entry.first(state) else {
-                return;
-            };
-            let candidate = Candidate::of(&self.locks[head]);
-            let Verdict::Grant { mode, alternative } = entry.decide(candidate, Turn::First, false)
-            else {
-                return;
-            };
+        while let Some((head, mode, alternative)) = self.grantable_head(resource, state) {
             self.grant(head, mode, alternative);
             self.complete(head, Status::Granted);
         }
@@ -294,12 +361,12 @@ impl<O: Owner> LockTable<O> {
 
     /// The same by walking the queue, again after each walk that granted something, and once more
     /// after the first that demoted a lock.
-    fn grant_irregular_conversions(&mut self, resource: u32) -> (Option<Mode>, bool) {
+    fn grant_irregular_conversions(&mut self, resource: u32) -> Pass {
         let mut cw = false;
         let mut may_repeat_for_demotion = true;
         loop {
-            let pass = self.walk_conversions(resource);
-            cw |= pass.cw;
+            let mut pass = self.walk_conversions(resource);
+            cw |= pass.wanted.cw;
             if pass.granted {
                 continue;
             }
@@ -307,7 +374,8 @@ impl<O: Owner> LockTable<O> {
                 may_repeat_for_demotion = false;
                 continue;
             }
-            return (pass.strongest, cw);
+            pass.wanted.cw = cw;
+            return pass;
         }
     }
 
@@ -337,11 +405,9 @@ impl<O: Owner> LockTable<O> {
                     pass.demoted = true;
                 }
                 Verdict::Deadlock => self.warn_itself(lock),
-                Verdict::Wait => {
-                    pass.strongest = pass.strongest.max(Some(candidate.requested));
-                    pass.cw |= candidate.requested == Mode::Cw;
-                }
+                Verdict::Wait => pass.wanted = pass.wanted.and(Wanted::one(candidate.requested)),
             }
+            pass.deadlocks |= deadlock;
             rivals.ahead.insert(candidate.requested);
         }
         pass
@@ -371,29 +437,20 @@ impl<O: Owner> LockTable<O> {
         }
     }
 
+    /// Grants requests: the first as long as they can be, and then those who may come before
+    /// others (NOORDER), which takes a walk if there is one that can.
     fn grant_waiting(&mut self, resource: u32) {
-        match &self.resources[resource].contention {
-            Some(contention) if contention.waiting.is_empty() => {}
-            Some(contention) if contention.unordered > 0 => self.walk_waiting(resource),
-            _ => self.grant_heads(resource, State::Waiting),
-        }
-    }
-
-    fn walk_waiting(&mut self, resource: u32) {
+        self.grant_heads(resource, State::Waiting);
+        let mut passable = self.resources[resource].lets_pass();
         let mut at = self.first(resource, State::Waiting);
-        while let Some(lock) = at {
-            let entry = &self.resources[resource];
-            let turn = if entry.first(State::Waiting) == Some(lock) {
-                Turn::First
-            } else {
-                Turn::Behind
-            };
+        while let (true, Some(lock)) = (passable, at) {
             let candidate = Candidate::of(&self.locks[lock]);
-            let verdict = entry.decide(candidate, turn, false);
+            let verdict = self.resources[resource].decide(candidate, Turn::Behind, false);
             at = List::<ByQueue>::next(&self.locks, lock);
             if let Verdict::Grant { mode, alternative } = verdict {
                 self.grant(lock, mode, alternative);
                 self.complete(lock, Status::Granted);
+                passable = self.resources[resource].lets_pass();
             }
         }
     }

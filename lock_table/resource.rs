@@ -4,6 +4,10 @@
 
 use super::{
     blocking::Demand,
+    granting::{
+        Candidate,
+        Search, //
+    },
     idle::Seat,
     Ask,
     LockId,
@@ -354,10 +358,10 @@ impl Resource {
         Ok(())
     }
 
-    /// Whether it takes no walk of a queue to find out who can be granted.
+    /// Whether nobody waits: what happens to its locks concerns no others.
     #[inline(always)]
     pub(super) fn is_quick(&self) -> bool {
-        self.contention.as_ref().is_none_or(|c| !c.walks())
+        self.contention.is_none()
     }
 
     /// The modes held by all but a lock that holds `own` itself.
@@ -476,17 +480,28 @@ impl Resource {
     pub(super) fn unsettle(&mut self, lock: &mut Lock) {
         if let Some(contention) = &mut self.contention {
             contention.irregular += u32::from(!lock.marks.has(Marks::IRREGULAR));
-            contention.exhausted = None;
+            contention.search = Search::Due;
             lock.marks.put(Marks::IRREGULAR, true);
             lock.marks.put(Marks::UNSETTLED, true);
         }
     }
 
-    /// Something has changed because of which a waiting lock may be granted, or tell itself that
+    /// Something has changed because of which a converting lock may be granted, or tell itself that
     /// it is in the way.
     pub(super) fn search_again(&mut self) {
         if let Some(contention) = &mut self.contention {
-            contention.exhausted = None;
+            contention.search = Search::Due;
+        }
+    }
+}
+
+/// The modes in which a waiting lock may be granted before others that came before it.
+fn out_of_turn(lock: &Lock, mut count: impl FnMut(Mode)) {
+    if lock.flags.any(Flags::NOORDER) {
+        let candidate = Candidate::of(lock);
+        count(candidate.requested);
+        if let Some(other) = candidate.alternative() {
+            count(other.requested);
         }
     }
 }
@@ -501,11 +516,10 @@ pub(super) struct Contention {
     pub(super) waiting_for: ModeCounts,
     /// Converting locks that are [`Marks::IRREGULAR`].
     pub(super) irregular: u32,
-    /// Waiting locks that may be granted out of turn (NOORDER).
-    pub(super) unordered: u32,
-    /// Both queues have been searched for who can be granted, with this outcome for those who
-    /// convert, and nothing has changed since that would change it.
-    pub(super) exhausted: Option<(Option<Mode>, bool)>,
+    /// As what waiting locks may be granted that may be out of turn (NOORDER).
+    pub(super) unordered: ModeCounts,
+    /// What is known of who can be granted of those who convert.
+    pub(super) search: Search,
     /// The granted locks of each mode, by the strongest mode they were told of.
     pub(super) told: [ModeCounts; Mode::COUNT],
     /// By the rule of PR and CW the holders of a mode are told again with every change, and
@@ -517,11 +531,6 @@ pub(super) struct Contention {
 }
 
 impl Contention {
-    /// Whether finding out who can be granted means to walk a queue.
-    pub(super) fn walks(&self) -> bool {
-        self.irregular > 0 || self.unordered > 0
-    }
-
     /// For a resource where nobody has been refused, and so nobody told of anything, yet; its
     /// granted locks hold the modes `held`.
     pub(super) fn new(held: &ModeCounts) -> Self {
@@ -532,8 +541,8 @@ impl Contention {
             converting_for: ModeCounts::default(),
             waiting_for: ModeCounts::default(),
             irregular: 0,
-            unordered: 0,
-            exhausted: None,
+            unordered: ModeCounts::default(),
+            search: Search::Due,
             told: Mode::ALL.map(|mode| ModeCounts::only(Mode::Nl, held.of(mode))),
             settled: [None; Mode::COUNT],
             restless: *held,
@@ -556,14 +565,14 @@ impl Contention {
                 if let Some(held) = lock.granted {
                     self.converting_held.add(held);
                 }
+                self.search = Search::Due;
             }
             State::Waiting => {
                 self.waiting_for.add(lock.requested);
-                self.unordered += u32::from(lock.flags.any(Flags::NOORDER));
+                out_of_turn(lock, |mode| self.unordered.add(mode));
             }
-            State::Loose | State::Granted => return,
+            State::Loose | State::Granted => {}
         }
-        self.exhausted = None;
     }
 
     #[inline(always)]
@@ -575,14 +584,14 @@ impl Contention {
                 if let Some(held) = lock.granted {
                     self.converting_held.sub(held);
                 }
+                self.search = self.search.without_one();
             }
             State::Waiting => {
                 self.waiting_for.sub(lock.requested);
-                self.unordered -= u32::from(lock.flags.any(Flags::NOORDER));
+                out_of_turn(lock, |mode| self.unordered.sub(mode));
             }
-            State::Loose | State::Granted => return,
+            State::Loose | State::Granted => {}
         }
-        self.exhausted = None;
     }
 
     fn add_holder(&mut self, lock: &mut Lock, held: Mode) {

@@ -6,6 +6,7 @@
 
 use super::{
     blocking::Demand,
+    granting::Candidate,
     resource::{
         ByQueue,
         Contention,
@@ -298,9 +299,14 @@ fn check_contention(
         count(converting, &|lock| lock.marks.has(Marks::IRREGULAR))
     );
     assert!(contention.irregular > 0 || is_regular(converting));
+    let may_become = |lock: &Lock, mode| {
+        let asked = Candidate::of(lock);
+        let other = asked.alternative().is_some_and(|o| o.requested == mode);
+        lock.flags.any(Flags::NOORDER) && (asked.requested == mode || other)
+    };
     assert_eq!(
-        contention.unordered,
-        count(waiting, &|lock| lock.flags.any(Flags::NOORDER))
+        each_mode(|m| contention.unordered.of(m)),
+        each_mode(|m| count(waiting, &|lock| may_become(lock, m)))
     );
     for held in Mode::ALL {
         let told = |told| count(granted, &|l| l.granted == Some(held) && l.told == told);

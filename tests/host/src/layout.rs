@@ -17,7 +17,7 @@ const RECORD: (usize, usize, usize) = (96, 42, 4096);
 const HEADER: usize = 56;
 
 /// What a resource has beside while, or since, somebody is refused there.
-const CONTENTION: usize = 296;
+const CONTENTION: usize = 316;
 
 /// The bucket by which a resource is found: there is one for each.
 const BUCKET: usize = 4;

@@ -117,6 +117,11 @@ impl Crowd {
             .unwrap();
     }
 
+    /// One that is refused, but tells those who are in the way.
+    fn try_convert(&mut self, lock: LockId, mode: Mode) {
+        self.convert_with(lock, mode, Flags::NOQUEUE.with(Flags::NOQUEUEBAST));
+    }
+
     fn unlock(&mut self, lock: LockId) {
         let none = Flags::default();
         let reply = Reply::Record;
@@ -164,6 +169,59 @@ const CASES: &[Case] = &[
         Crowd::unlock,
     ),
     (
+        "a waiter out of turn that gives up",
+        |crowd, count| {
+            crowd.request(Ex);
+            let lock = crowd.request_with(Ex, Flags::NOORDER);
+            for _ in 0..count {
+                crowd.request_with(Ex, Flags::NOORDER);
+            }
+            lock
+        },
+        Crowd::unlock,
+    ),
+    (
+        "the same before others that only their turn keeps from their lock",
+        |crowd, count| {
+            crowd.request(Pr);
+            let lock = crowd.request_with(Ex, Flags::NOORDER);
+            for _ in 0..count {
+                crowd.request_with(Ex, Flags::NOORDER);
+                crowd.request(Pr);
+            }
+            lock
+        },
+        Crowd::unlock,
+    ),
+    (
+        "one that converts out of turn and gives up",
+        |crowd, count| {
+            crowd.request(Pr);
+            let locks: Vec<_> = (0..=count).map(|_| crowd.request(Nl)).collect();
+            for lock in &locks {
+                crowd.convert_with(*lock, Ex, Flags::NOORDER);
+            }
+            let bystander = crowd.request_with(Nl, Flags::EXPEDITE);
+            crowd.unlock(bystander);
+            locks[0]
+        },
+        Crowd::unlock,
+    ),
+    (
+        "one more waiter, giving up, while many convert out of turn",
+        |crowd, count| {
+            crowd.request(Pr);
+            let locks: Vec<_> = (0..count).map(|_| crowd.request(Nl)).collect();
+            for lock in locks {
+                crowd.convert_with(lock, Ex, Flags::NOORDER);
+            }
+            let lock = crowd.request(Ex);
+            crowd.unlock(lock);
+            crowd.request(Ex)
+        },
+        Crowd::unlock,
+    ),
+    (
         "one more PR among holders",
         |crowd, count| {
             crowd.requests(count, Pr);
@@ -189,6 +247,16 @@ const CASES: &[Case] = &[
         |crowd, _| {
             crowd.request_with(Ex, Flags::NOQUEUE);
         },
+    ),
+    (
+        "a conversion refused again, of the oldest of those who know",
+        |crowd, count| {
+            let lock = crowd.request(Pr);
+            crowd.requests(count, Pr);
+            crowd.try_convert(lock, Ex);
+            lock
+        },
+        |crowd, lock| crowd.try_convert(lock, Ex),
     ),
     (
         "one holder less, with EX waiting",
