@@ -29,6 +29,7 @@ use crate::{
     kernel_edge::{
         data,
         is_administrator,
+        is_dying,
         is_exported,
         is_nonblocking,
         prefix,
@@ -407,13 +408,13 @@ impl Device for LockspaceDevice {
 }
 
 impl LockspaceDevice {
-    /// Carries out requests one after the other, up to the first that fails. Returns how many
-    /// there were, or the error if it was the first.
+    /// Carries out requests one after the other, up to the first that fails, or until the program is
+    /// killed. Returns how many there were, or the error if it was the first.
     fn carry_out_series(&self, bytes: &[u8]) -> Result<usize> {
         let mut rest = bytes;
         let mut heeded = Manner::PLAIN;
         let mut count = 0;
-        while !rest.is_empty() {
+        while !rest.is_empty() && !(count > 0 && is_dying()) {
             let carried_out = wire::split_series(rest).and_then(|(manner, first, others)| {
                 if manner != heeded {
                     self.file.queue().heed(manner);

@@ -328,6 +328,17 @@ pub(crate) fn is_nonblocking<T: ForeignOwnable>(kiocb: &Kiocb<'_, T>) -> bool {
     flags & IOCB_NOWAIT != 0 || file.flags() & kernel::fs::file::flags::O_NONBLOCK != 0
 }
 
+/// Whether the calling thread has been killed, and will end as soon as it has left the kernel.
+#[inline(always)]
+pub(crate) fn is_dying() -> bool {
+    const KILLED: usize = 1 << (bindings::SIGKILL - 1);
+    // SAFETY: The current task exists; its signals may change at any time, but are a word here.
+    let pending = unsafe {
+        (&raw const (*kernel::current!().as_ptr()).pending.signal.sig[0]).read_volatile()
+    };
+    pending & KILLED != 0
+}
+
 /// Whether the calling thread may administer the system.
 pub(crate) fn is_administrator() -> bool {
     // SAFETY: Only looks at the current task, in process context.

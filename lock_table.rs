@@ -655,7 +655,10 @@ impl<O: Owner> LockTable<O> {
         entry.requested = ask.mode;
         entry.pid = ask.pid;
         self.carry_out_conversion(lock, verdict, ask);
-        Ok(Outcome::Told)
+        // Of an orphan's nobody else will hear.
+        let entry = &self.locks[lock];
+        let granted = entry.client == NONE && entry.state == State::Granted;
+        Ok(Outcome::new(granted && ask.reply == Reply::Return))
     }
 
     /// Refuses a conversion by an error, if it is to be refused and the requester wants that.
@@ -691,7 +694,8 @@ impl<O: Owner> LockTable<O> {
         {
             status.set(StatusFlags::VALNOTVALID);
         }
-        let silent = ask.reply == Reply::Return && status == StatusFlags::default();
+        let nothing_else = status == StatusFlags::default() || entry.client == NONE;
+        let silent = ask.reply == Reply::Return && nothing_else;
         if let Some(client) = self.clients.get(entry.client) {
             let completion = Completion {
                 id: entry.id,
@@ -901,6 +905,9 @@ impl<O: Owner> LockTable<O> {
 
     /// The orphan that has been one for longest.
     fn find_orphan(&self, resource: u32, mode: Option<Mode>) -> Result<u32> {
+        if self.orphans.is_empty() {
+            return Err(ENOENT);
+        }
         let mut found: Option<u32> = None;
         let mut others = false;
         let age = |orphan: u32| self.orphan_age(&self.locks[orphan]);

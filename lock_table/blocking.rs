@@ -227,6 +227,7 @@ impl<O: Owner> LockTable<O> {
     }
 
     /// The demand that is to be put to this lock, if it is one of the audience.
+    #[inline(always)]
     fn concerned(&self, resource: u32, lock: u32, demands: &Demands) -> Option<Demand> {
         let entry = &self.locks[lock];
         let held = entry.granted.filter(|_| entry.state == State::Granted)?;

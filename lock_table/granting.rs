@@ -310,8 +310,9 @@ impl<O: Owner> LockTable<O> {
     /// enough to look there. Locks that break this are counted, and cost a walk, unless all that has
     /// happened since the last is that some have gone.
     pub(super) fn grant_conversions(&mut self, resource: u32) -> Wanted {
-        let Some(contention) = &self.resources[resource].contention else {
-            return Wanted::default();
+        let contention = match &self.resources[resource].contention {
+            Some(contention) if !contention.converting.is_empty() => contention,
+            _ => return Wanted::default(),
         };
         let pass = match contention.search {
             Search::Done { wanted, .. } => return wanted,
@@ -440,6 +441,9 @@ impl<O: Owner> LockTable<O> {
     /// Grants requests: the first as long as they can be, and then those who may come before
     /// others (NOORDER), which takes a walk if there is one that can.
     fn grant_waiting(&mut self, resource: u32) {
+        if self.first(resource, State::Waiting).is_none() {
+            return;
+        }
         self.grant_heads(resource, State::Waiting);
         let mut passable = self.resources[resource].lets_pass();
         let mut at = self.first(resource, State::Waiting);

@@ -584,7 +584,8 @@ fn ids_lead_back_to_their_slots() {
                     let fresh = inspect::issue(ids, slot, 0, made);
                     let id = inspect::issue(ids, slot, last, 5);
                     assert_eq!(id, fresh);
-                    assert!((1..=i32::MAX as u32).contains(&id), "id {id:#x}");
+                    // Error numbers, as an `int` with bit 31 set, begin there.
+                    assert!((1..(1 << 31) - 4096).contains(&id), "id {id:#x}");
                     assert_eq!(inspect::slot(ids, id), Some(slot), "id {id:#x}");
                     assert_eq!(IdSpace::shard_of(id, shard_bits), shard);
                     assert!(seen.insert(id));
@@ -801,6 +802,25 @@ fn a_purge_stops_at_its_budget_and_goes_on_there() {
     }
 }
 
+/// The user's side of the requests below that convert, which is not that of the lock's own.
+const LATER: u32 = 1;
+
+/// What there is, with the locks by their numbers.
+impl inspect::Context for Bench {
+    fn number(&self, id: LockId) -> u32 {
+        let place = self.ids.iter().position(|other| *other == id);
+        place.map_or(u32::MAX, |place| place as u32)
+    }
+
+    fn client_of(&self, ticket: u32) -> usize {
+        self.desk.borrow().client_of(ticket)
+    }
+
+    fn user_of(&self, ticket: u32) -> u32 {
+        self.desk.borrow().user_of(ticket)
+    }
+}
+
 /// Requests that want their end returned.
 impl Bench {
     fn returning(mode: Mode, flags: Flags) -> Ask {
@@ -819,7 +839,7 @@ impl Bench {
 
     fn convert_returning(&mut self, lock: char, mode: Mode, flags: Flags) -> Result<Outcome> {
         let (id, ask) = (self.id(lock), Bench::returning(mode, flags));
-        self.table.convert(id, self.client, ask, &NEW, 0)
+        self.table.convert(id, self.client, ask, &NEW, LATER)
     }
 
     fn unlock_returning(&mut self, lock: char, by: u32) -> Result<Outcome> {
@@ -862,18 +882,51 @@ fn what_becomes_of_an_orphan_is_returned_to_anybody() {
 }
 
 #[test]
+fn a_conversion_of_an_orphan_is_returned_once_it_is_granted() {
+    let mut bench = Bench::new();
+    bench
+        .request(Cr, Flags::PERSISTENT.with(Flags::VALBLK))
+        .unwrap();
+    while bench.table.release(bench.client, Fate::Orphaned, 2) {}
+    bench.request(Pr, NO).unwrap();
+    bench.records();
+    // There is more to say, and nobody to say it to.
+    let values = Flags::PERSISTENT.with(Flags::VALBLK);
+    assert_eq!(bench.convert_returning('a', Pr, values), Ok(Outcome::Done));
+    let altered = values.with(Flags::NOQUEUE).with(Flags::ALTCW);
+    assert_eq!(bench.convert_returning('a', Cr, altered), Ok(Outcome::Done));
+    assert_eq!(bench.records(), []);
+    assert_eq!(bench.convert_returning('a', Ex, values), Ok(Outcome::Told));
+    assert_eq!(bench.heard(), "b<Ex");
+    // Who adopts it meanwhile hears of the end.
+    let ask = Bench::ask(Cr, Flags::PERSISTENT);
+    let client = bench.client;
+    let adopted = bench.table.adopt(client, 7, b"name", Some(Cr), ask, 0);
+    assert_eq!(adopted, Ok(bench.id('a')));
+    bench.unlock('b', NO).unwrap();
+    assert_eq!(bench.heard(), "b -65538, a 0");
+}
+
+#[test]
 fn a_refusal_can_be_returned_and_changes_nothing() {
     let mut bench = Bench::new();
     bench.request(Pr, NO).unwrap();
     bench.request(Pr, NO).unwrap();
     bench.records();
-    let noqueue = Flags::NOQUEUE;
+    let noqueue = Flags::NOQUEUE.with(Flags::VALBLK);
+    let before = inspect::view(&bench.table, &bench);
     assert_eq!(bench.request_returning(Ex, noqueue), Err(EAGAIN));
     assert_eq!(bench.convert_returning('a', Ex, noqueue), Err(EAGAIN));
+    assert_eq!(inspect::view(&bench.table, &bench), before);
     assert_eq!(bench.records(), []);
     bench.convert('a', Ex, NO).unwrap();
     bench.records();
-    assert_eq!(bench.convert_returning('b', Ex, NO), Err(EDEADLK));
+    let before = inspect::view(&bench.table, &bench);
+    assert_eq!(
+        bench.convert_returning('b', Ex, Flags::VALBLK),
+        Err(EDEADLK)
+    );
+    assert_eq!(inspect::view(&bench.table, &bench), before);
     assert_eq!(bench.records(), []);
     bench.unlock('b', NO).unwrap();
     assert_eq!(bench.records().len(), 2);
@@ -896,4 +949,16 @@ fn what_waits_or_has_more_to_say_is_told() {
     bench.records();
     assert_eq!(bench.request_returning(Ex, altered), Ok(Outcome::Told));
     assert_eq!(bench.records().len(), 1);
+    // The same of conversions.
+    assert_eq!(
+        bench.convert_returning('b', Cr, altered.with(Flags::VALBLK)),
+        Ok(Outcome::Told)
+    );
+    assert_eq!(bench.records().len(), 1);
+    bench.unlock('c', NO).unwrap();
+    bench.request(Pr, NO).unwrap();
+    bench.request(Nl, NO).unwrap();
+    bench.records();
+    assert_eq!(bench.convert_returning('e', Ex, altered), Ok(Outcome::Told));
+    assert_eq!(bench.heard(), "e 0 F4");
 }

@@ -122,6 +122,15 @@ impl Crowd {
         self.convert_with(lock, mode, Flags::NOQUEUE.with(Flags::NOQUEUEBAST));
     }
 
+    /// There is none.
+    fn look_for_orphan(&mut self, mode: Mode) {
+        let ask = Crowd::ask(mode, Flags::ORPHAN);
+        let adopted = self
+            .table
+            .adopt(self.client, 0, b"crowded", Some(mode), ask, ());
+        assert_eq!(adopted, Err(ENOENT));
+    }
+
     fn unlock(&mut self, lock: LockId) {
         let none = Flags::default();
         let reply = Reply::Record;
@@ -326,6 +335,14 @@ const CASES: &[Case] = &[
             lock
         },
         |crowd, lock| crowd.convert(lock, Pr),
+    ),
+    (
+        "looking for an orphan among holders",
+        |crowd, count| {
+            crowd.requests(count, Pr);
+            0
+        },
+        |crowd, _| crowd.look_for_orphan(Ex),
     ),
     (
         "a conversion in place among holders",
