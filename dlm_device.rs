@@ -407,6 +407,9 @@ impl Device for LockspaceDevice {
     }
 }
 
+/// After so many requests of a series it is looked whether its program has been killed.
+const PACE: usize = 16;
+
 impl LockspaceDevice {
     /// Carries out requests one after the other, up to the first that fails, or until the program is
     /// killed. Returns how many there were, or the error if it was the first.
@@ -414,7 +417,10 @@ impl LockspaceDevice {
         let mut rest = bytes;
         let mut heeded = Manner::PLAIN;
         let mut count = 0;
-        while !rest.is_empty() && !(count > 0 && is_dying()) {
+        while !rest.is_empty() {
+            if count % PACE == PACE - 1 && is_dying() {
+                break;
+            }
             let carried_out = wire::split_series(rest).and_then(|(manner, first, others)| {
                 if manner != heeded {
                     self.file.queue().heed(manner);

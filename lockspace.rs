@@ -19,6 +19,7 @@ use crate::{
     callbacks::Queue,
     kernel_edge::{
         coarse_time,
+        is_dying,
         may_log,
         reschedule,
         Hasher, //
@@ -442,6 +443,7 @@ impl OpenFile {
             loop {
                 let purge = |table: &mut Table| Ok(table.purge(pid, &mut progress, BATCH));
                 match self.lockspace.with_shard(shard, purge) {
+                    Ok(true) if is_dying() => return Err(EINTR),
                     Ok(true) => reschedule(),
                     Ok(false) | Err(ENOENT) => break,
                     Err(error) => return Err(error),

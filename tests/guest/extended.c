@@ -113,10 +113,45 @@ TEST_F(returned, not_by_older_requests)
 	UNLOCK(self->fd, id);
 }
 
+/* Cancelling and adopting have no reply but the usual one. */
+TEST_F(returned, means_nothing_elsewhere)
+{
+	int holder = HOLD(self->other, EX, 0, "r"), id = WAIT(self->fd, EX, 0, "r"), file;
+
+	ASSERT_EQ(0, submit_returning(self->fd, unlock_request(id, DLM_LKF_CANCEL)));
+	ASSERT_HEAR(self->fd, id, "ECANCEL");
+	ASSERT_EQ(0, submit_returning(self->other, unlock_request(holder, DLM_LKF_CANCEL)));
+	ASSERT_HEAR(self->other, holder, "nothing");
+	UNLOCK(self->other, holder);
+
+	file = open_lockspace(self->ls.name, O_NONBLOCK);
+	id = HOLD(file, EX, DLM_LKF_PERSISTENT, "r");
+	close(file);
+	ASSERT_EQ(id, submit_returning(self->fd, lock_request(EX, DLM_LKF_ORPHAN, "r")));
+	UNLOCK(self->fd, id);
+}
+
+/* Its end is told to nobody else. */
+TEST_F(returned, conversions_of_an_orphan)
+{
+	int file = open_lockspace(self->ls.name, O_NONBLOCK);
+	int id = HOLD(file, EX, DLM_LKF_PERSISTENT, "r"), other;
+
+	close(file);
+	ASSERT_EQ(0, submit_returning(self->fd, convert_request(id, NL, 0)));
+	ASSERT_EQ(0, submit_returning(self->fd, convert_request(id, CR, DLM_LKF_VALBLK)));
+	other = HOLD(self->other, PR, 0, "r");
+	ASSERT_EQ(PENDING, submit_returning(self->fd, convert_request(id, EX, 0)));
+	ASSERT_EQ(id, submit(self->fd, lock_request(CR, DLM_LKF_ORPHAN, "r")));
+	UNLOCK(self->other, other);
+	ASSERT_HEAR(self->fd, id, "granted");
+}
+
 TEST_F(returned, errors)
 {
 	ASSERT_EQ(-EINVAL, submit_returning(self->fd, lock_request(EX, DLM_LKF_CANCEL, "r")));
 	ASSERT_EQ(-ENOENT, submit_returning(self->fd, unlock_request(1, 0)));
+	ASSERT_EQ(-ENOENT, submit_returning(self->fd, unlock_request(0, 0)));
 	ASSERT_EQ(-ENOENT, submit_returning(self->fd, convert_request(1, NL, 0)));
 }
 
@@ -218,9 +253,12 @@ TEST_F(series, one_record_for_older_programs)
 	ASSERT_EQ(1, read_ids(self->fd, ids, sizeof(struct record) * MANY, 0));
 	ASSERT_GT(submit(self->fd, extended(named(EX, 0, 3))), 0);
 	ASSERT_EQ(3, read_ids(self->fd, ids, sizeof(struct record) * MANY, 0));
-	ASSERT_GT(submit(self->other, named(EX, 0, 4)), 0);
-	ASSERT_GT(submit(self->other, named(EX, 0, 5)), 0);
+	for (int i = 0; i < 3; i++)
+		ASSERT_GT(submit(self->other, named(EX, 0, 4 + i)), 0);
 	ASSERT_EQ(1, read_ids(self->other, ids, sizeof(struct record) * MANY, 0));
+	/* To ask is enough. */
+	ASSERT_EQ(-ENOENT, submit(self->other, extended(unlock_request(0, 0))));
+	ASSERT_EQ(2, read_ids(self->other, ids, sizeof(struct record) * MANY, 0));
 }
 
 /* The records that did not arrive stay, in order. */
@@ -404,6 +442,23 @@ TEST_F(series, malformed)
 	ASSERT_EQ(-1, write(self->ls.control, self->series->bytes, 2 * r.size));
 	ASSERT_EQ(EINVAL, errno);
 	ASSERT_TAKEN(self->other, "name 0", EX);
+}
+
+/* Bytes behind the name mean nothing, so that each request can begin at a multiple of 8. */
+TEST_F(series, aligned)
+{
+	int ids[MANY];
+
+	for (int i = 0; i < 3; i++) {
+		struct request r = named(EX, 0, i);
+
+		r.size = (r.size + 7) & ~7;
+		add(self->series, r);
+		ASSERT_EQ(0, (int)(self->series->size % 8));
+	}
+	ASSERT_EQ(3, write_series(self->fd, self->series));
+	ASSERT_EQ(3, read_ids(self->fd, ids, sizeof(struct record) * MANY, 0));
+	ASSERT_TAKEN(self->other, "name 2", EX);
 }
 
 /* Nothing is done of a series that cannot be read to its end. */

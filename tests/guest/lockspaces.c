@@ -297,8 +297,10 @@ TEST_F(removed, without_locks_no_force_is_needed)
 {
 	struct record record;
 
-	UNLOCK(self->fd, self->id);
+	ASSERT_EQ(0, unlock(self->fd, self->id, 0));
+	ASSERT_EQ(POLLIN, poll_now(self->fd, POLLIN));
 	ASSERT_REMOVED(0);
+	/* What was there to read is gone with it. */
 	EXPECT_EQ(-ENODEV, read_record(self->fd, &record));
 }
 

@@ -168,10 +168,10 @@ TEST_F(reading, poll)
 {
 	int id;
 
-	ASSERT_EQ(0, poll_now(self->fd, POLLIN | POLLRDNORM | POLLPRI));
+	ASSERT_EQ(0, poll_now(self->fd, POLLIN | POLLRDNORM | POLLPRI | POLLOUT));
 	id = lock(self->fd, EX, 0, "r");
 	lock(self->fd, NL, 0, "r");
-	ASSERT_EQ(POLLIN | POLLRDNORM, poll_now(self->fd, POLLIN | POLLRDNORM | POLLPRI));
+	ASSERT_EQ(POLLIN | POLLRDNORM, poll_now(self->fd, POLLIN | POLLRDNORM | POLLPRI | POLLOUT));
 	ASSERT_EQ(POLLIN, poll_now(self->fd, POLLIN));
 	ASSERT_EQ(0, poll_now(self->other, POLLIN));
 	ASSERT_HEAR(self->fd, id, "granted");
