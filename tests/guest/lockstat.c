@@ -278,8 +278,9 @@ TEST_F(lockstat, woken_once)
 	enum { WAITERS = 10 };
 	struct count counts[COUNTS];
 	int ours = open_lockspace(self->ls.name, 0), theirs = open_lockspace(self->ls.name, 0);
-	int holder = HOLD(ours, EX, 0, "r"), ids[WAITERS];
+	int holder = lock(ours, EX, 0, "r"), ids[WAITERS];
 
+	hear_or_exit(ours, holder, "granted");
 	for (int i = 0; i < WAITERS; i++)
 		ids[i] = lock(theirs, PR, 0, "r");
 	ASSERT_EQ(0, poll_now(theirs, POLLIN));
