@@ -3,13 +3,18 @@
 //! The reference: fs/dlm on a single node, said as plainly as possible.
 //!
 //! Queues are vectors and are walked; each function is the one of fs/dlm's `lock.c`, `ast.c` or
-//! `user.c` that it is named after. Deliberate differences are marked "Unlike fs/dlm".
+//! `user.c` that it is named after. Deliberate differences are marked "Unlike fs/dlm". A reply from
+//! the write, of which fs/dlm knows nothing, is what the record would have been.
 
 use crate::{
-    lock_table::Ask,
+    lock_table::{
+        Ask,
+        Outcome, //
+    },
     terms::{
         Flags,
         Mode,
+        Reply,
         Value,
         NAME_MAX, //
     },
@@ -138,7 +143,7 @@ impl Model {
         name: &[u8],
         ask: &Ask,
         user: u32,
-    ) -> Result<usize> {
+    ) -> Result<(usize, Outcome)> {
         set_lock_args(ask, false)?;
         if name.len() > NAME_MAX {
             return Err(EINVAL);
@@ -164,14 +169,29 @@ impl Model {
             last_cb: Heard::Nothing,
             buffer: ask.flags.any(Flags::VALBLK).then_some(Value::default()),
         });
-        self.do_request(lock);
-        Ok(lock)
+        let ended = self.do_request(lock, ask.acknowledge);
+        if ask.reply == Reply::Return && ended == Some(EAGAIN.to_errno()) {
+            self.saw("returned refusal");
+            self.forget_completion(lock);
+            self.locks.pop();
+            return Err(EAGAIN);
+        }
+        Ok((lock, self.outcome(lock, ask.reply, ended)))
     }
 
     /// `dlm_user_convert()`
-    pub(crate) fn convert(&mut self, lock: usize, ask: &Ask, value: &Value, user: u32) -> Result {
+    pub(crate) fn convert(
+        &mut self,
+        lock: usize,
+        by: usize,
+        ask: &Ask,
+        value: &Value,
+        user: u32,
+    ) -> Result<Outcome> {
         self.find(lock)?;
         set_lock_args(ask, true)?;
+        let reply = self.reply_to(lock, by, ask.reply);
+        let before = self.locks[lock].clone();
         let entry = &mut self.locks[lock];
         let busy = entry.queue != Queue::Granted;
         let allowed = QUECVT_ALLOWED[index(entry.granted)][index(Some(ask.mode))] == 1;
@@ -194,14 +214,40 @@ impl Model {
         entry.sbflags = 0;
         entry.requested = Some(ask.mode);
         entry.pid = ask.pid;
-        self.do_convert(lock);
-        Ok(())
+        let ended = self.do_convert(lock, ask.acknowledge && reply == Reply::Return);
+        match ended {
+            Some(status) if status != 0 && reply == Reply::Return => {
+                let deadlock = status == EDEADLK;
+                self.saw(if deadlock {
+                    "deadlock returned"
+                } else {
+                    "returned refusal"
+                });
+                self.forget_completion(lock);
+                self.locks[lock] = before;
+                Err(if deadlock {
+                    kernel::error::code::EDEADLK
+                } else {
+                    EAGAIN
+                })
+            }
+            _ => Ok(self.outcome(lock, reply, ended)),
+        }
     }
 
     /// `dlm_user_unlock()`; unlike fs/dlm, a FORCEUNLOCK that came with the request has no effect.
-    pub(crate) fn unlock(&mut self, lock: usize, flags: Flags, value: &Value, user: u32) -> Result {
+    pub(crate) fn unlock(
+        &mut self,
+        lock: usize,
+        by: usize,
+        flags: Flags,
+        reply: Reply,
+        value: &Value,
+        user: u32,
+    ) -> Result<Outcome> {
         self.find(lock)?;
         set_unlock_args(flags)?;
+        let reply = self.reply_to(lock, by, reply);
         let entry = &mut self.locks[lock];
         entry.buffer = entry.buffer.and(Some(*value));
         entry.user = user;
@@ -211,7 +257,46 @@ impl Model {
         self.remove_lock(lock);
         self.queue_cast(lock, EUNLOCK);
         self.finish(lock);
-        Ok(())
+        if reply == Reply::Record {
+            return Ok(Outcome::Told);
+        }
+        self.forget_completion(lock);
+        Ok(Outcome::Done)
+    }
+
+    /// How who asks is answered: an owner hears of his lock what others do to it.
+    fn reply_to(&self, lock: usize, by: usize, wanted: Reply) -> Reply {
+        match self.locks[lock].client {
+            Some(client) if client != by => Reply::Record,
+            _ => wanted,
+        }
+    }
+
+    /// What is left to hear of a lock's operation, which has ended at once with this status, or not.
+    fn outcome(&mut self, lock: usize, reply: Reply, ended: Option<i32>) -> Outcome {
+        if reply == Reply::Record {
+            return Outcome::Told;
+        }
+        let entry = &self.locks[lock];
+        let orphan = entry.client.is_none();
+        if ended != Some(0) || !orphan && (entry.sbflags != 0 || entry.buffer.is_some()) {
+            self.saw("told although it was to be returned");
+            return Outcome::Told;
+        }
+        self.saw(if orphan {
+            "returned of an orphan"
+        } else {
+            "returned"
+        });
+        self.forget_completion(lock);
+        Outcome::Done
+    }
+
+    /// What has been told is returned instead.
+    fn forget_completion(&mut self, number: usize) {
+        self.records.retain(
+            |record| !matches!(record, Record::Completion { lock, .. } if *lock == number as u32),
+        );
     }
 
     /// `dlm_user_cancel()`
@@ -368,22 +453,31 @@ impl Model {
 
     // Stage 4.
 
-    fn do_request(&mut self, lock: usize) {
+    /// Returns the status if it has ended.
+    fn do_request(&mut self, lock: usize, acknowledge: bool) -> Option<i32> {
         let flags = self.locks[lock].flags;
         if self.can_be_granted(lock, true, &mut false) {
             self.grant_lock(lock);
             self.queue_cast(lock, 0);
-        } else if !flags.any(Flags::NOQUEUE) {
-            self.add_lock(lock, Queue::Waiting);
-            self.send_blocking_asts(lock, Queue::Granted);
-        } else {
+            return Some(0);
+        }
+        if flags.any(Flags::NOQUEUE) {
             self.queue_cast(lock, EAGAIN.to_errno());
             self.force_blocking_asts(lock);
             self.locks[lock].alive = false;
+            return Some(EAGAIN.to_errno());
         }
+        if acknowledge {
+            self.saw("acknowledged request");
+            self.acknowledge(lock);
+        }
+        self.add_lock(lock, Queue::Waiting);
+        self.send_blocking_asts(lock, Queue::Granted);
+        None
     }
 
-    fn do_convert(&mut self, lock: usize) {
+    /// Returns the status if it has ended.
+    fn do_convert(&mut self, lock: usize, acknowledge: bool) -> Option<i32> {
         let resource = self.locks[lock].resource;
         let flags = self.locks[lock].flags;
         let mut deadlock = false;
@@ -391,13 +485,13 @@ impl Model {
             self.grant_lock(lock);
             self.queue_cast(lock, 0);
             self.grant_pending_locks(resource);
-            return;
+            return Some(0);
         }
         if deadlock && !flags.any(Flags::NODLCKWT) {
             self.saw("deadlock");
             self.revert_lock(lock);
             self.queue_cast(lock, EDEADLK);
-            return;
+            return Some(EDEADLK);
         }
         if self.locks[lock].sbflags & DEMOTED != 0 {
             self.saw("demoted");
@@ -407,18 +501,23 @@ impl Model {
                 self.grant_lock(lock);
                 self.queue_cast(lock, 0);
                 self.grant_pending_locks(resource);
-                return;
+                return Some(0);
             }
         }
-        if !flags.any(Flags::NOQUEUE) {
-            self.move_lock(lock, Queue::Converting);
-            self.send_blocking_asts(lock, Queue::Granted);
-        } else {
+        if flags.any(Flags::NOQUEUE) {
             self.queue_cast(lock, EAGAIN.to_errno());
             self.force_blocking_asts(lock);
             // Unlike fs/dlm, the requested mode does not linger.
             self.locks[lock].requested = None;
+            return Some(EAGAIN.to_errno());
         }
+        if acknowledge {
+            self.saw("acknowledged conversion");
+            self.acknowledge(lock);
+        }
+        self.move_lock(lock, Queue::Converting);
+        self.send_blocking_asts(lock, Queue::Granted);
+        None
     }
 
     // Deciding.
@@ -783,6 +882,13 @@ impl Model {
             value: entry.buffer.filter(|_| copies),
             last,
         });
+    }
+
+    fn acknowledge(&mut self, lock: usize) {
+        let Lock { client, user, .. } = self.locks[lock];
+        let lock = lock as u32;
+        self.records
+            .extend(client.map(|client| Record::Acknowledgement { client, lock, user }));
     }
 
     /// `queue_bast()` with `dlm_may_skip_callback()`

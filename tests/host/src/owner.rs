@@ -219,7 +219,21 @@ impl Owner for Client {
         Ok(ticket)
     }
 
-    fn acknowledge(&self, _: Ticket, _: LockId) {}
+    fn acknowledge(&self, ticket: Ticket, id: LockId) {
+        let mut desk = self.desk.borrow_mut();
+        let Some(entry) = desk.entry(ticket, self.number) else {
+            return;
+        };
+        let waits = entry.pending.is_some();
+        let (user, inner) = (entry.user, entry.ticket);
+        desk.expect(waits, "an acknowledgement of nothing");
+        desk.records.push(Record::Acknowledgement {
+            client: self.number,
+            lock: id,
+            user,
+        });
+        desk.reader(self.number).acknowledge(inner, id);
+    }
 
     fn complete(&self, ticket: Ticket, completion: Completion<'_>) {
         let mut desk = self.desk.borrow_mut();

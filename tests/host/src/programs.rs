@@ -5,7 +5,8 @@
 use crate::{
     terms::{
         Flags,
-        Mode, //
+        Mode,
+        Reply, //
     },
     twin::{
         Kind,
@@ -197,17 +198,20 @@ fn op(taste: Taste) -> BoxedStrategy<Op> {
     let of = |kind: Kind, lock: BoxedStrategy<Pick>, flags: BoxedStrategy<Flags>| {
         let modes: Vec<_> = taste.modes.into_iter().zip(Mode::ALL).collect();
         let listens = proptest::bool::weighted(0.85);
+        let reply = weighted(&[(4, Reply::Record), (1, Reply::Return)]);
+        let hearing = (reply, proptest::bool::weighted(0.2), listens);
         (
             0..CLIENTS,
             0..taste.names,
             lock,
             weighted(&modes),
             flags,
-            listens,
+            hearing,
             1..=255u8,
         )
-            .prop_map(
-                move |(client, name, lock, mode, flags, listens, value)| Op {
+            .prop_map(move |(client, name, lock, mode, flags, hearing, value)| {
+                let (reply, acknowledge, listens) = hearing;
+                Op {
                     tag: 0,
                     kind,
                     client,
@@ -215,10 +219,12 @@ fn op(taste: Taste) -> BoxedStrategy<Op> {
                     lock,
                     mode,
                     flags,
+                    reply,
+                    acknowledge,
                     listens,
                     value,
-                },
-            )
+                }
+            })
             .boxed()
     };
     let conversion_flags = if taste.knots {
@@ -355,6 +361,8 @@ proptest! {
 
 /// What a fixed set of programs must have come across.
 const RARE: &[&str] = &[
+    "acknowledged conversion",
+    "acknowledged request",
     "adopted",
     "alternative at once",
     "alternative is the mode it has",
@@ -369,6 +377,7 @@ const RARE: &[&str] = &[
     "converting told of NOQUEUE",
     "deadlock",
     "deadlock while queued",
+    "deadlock returned",
     "demoted",
     "demoted while queued",
     "granted after demotion",
@@ -391,6 +400,10 @@ const RARE: &[&str] = &[
     "told of itself",
     "told of less than before",
     "told of the crossing mode",
+    "returned",
+    "returned of an orphan",
+    "returned refusal",
+    "told although it was to be returned",
     "value not valid",
     "waiter out of turn",
     "written",

@@ -227,11 +227,13 @@ impl Reader {
     ) -> Result<Ticket> {
         let before = self.records.used();
         let news = news_of(&completion);
-        let (id, last) = (completion.id, completion.last);
+        let (id, last, silent) = (completion.id, completion.last, completion.silent);
         let answered = self.records.answer(change, completion);
         let ticket = answered.inspect_err(|_| assert_eq!(self.records.used(), before))?;
         self.live(ticket, change, false);
-        self.note(ticket, id, news);
+        if !silent {
+            self.note(ticket, id, news);
+        }
         if last {
             self.lives.remove(&ticket);
         }
@@ -247,16 +249,16 @@ impl Reader {
     ) -> Result<Ticket> {
         let before = self.records.used();
         let news = news_of(&completion);
-        let (id, last) = (completion.id, completion.last);
+        let (id, last, silent) = (completion.id, completion.last, completion.silent);
         let concluded = self.records.conclude(ticket, change, completion);
         let current = concluded.inspect_err(|_| assert_eq!(self.records.used(), before))?;
-        self.renew(
-            ticket,
-            current,
-            change,
-            Occasion::Operation { waits: false },
-        );
-        self.note(current, id, news);
+        if silent {
+            self.renew(ticket, current, change, Occasion::Aside);
+        } else {
+            let waits = false;
+            self.renew(ticket, current, change, Occasion::Operation { waits });
+            self.note(current, id, news);
+        }
         self.end(current, last);
         Ok(current)
     }
@@ -265,6 +267,11 @@ impl Reader {
         self.note(ticket, completion.id, news_of(&completion));
         self.end(ticket, completion.last);
         self.records.complete(ticket, completion);
+    }
+
+    pub(crate) fn acknowledge(&mut self, ticket: Ticket, id: LockId) {
+        self.note(ticket, id, (News::Acknowledgement, None));
+        self.records.acknowledge(ticket, id);
     }
 
     pub(crate) fn block(&mut self, ticket: Ticket, id: LockId, mode: Mode) {

@@ -149,6 +149,7 @@ impl Bench {
                 ..
             } => format!("{} {status} F{flags}", lock(*id)),
             Record::Blocking { lock: id, mode, .. } => format!("{}<{mode:?}", lock(*id)),
+            Record::Acknowledgement { lock: id, .. } => format!("{} waits", lock(*id)),
             Record::Gone { .. } => "gone".to_string(),
         });
         words.collect::<Vec<_>>().join(", ")

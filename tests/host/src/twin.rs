@@ -11,6 +11,7 @@ use crate::{
         IdSpace,
         LockId,
         LockTable,
+        Outcome,
         Purge, //
     },
     model::{
@@ -21,7 +22,6 @@ use crate::{
         Client,
         Desk, //
     },
-    slab::NONE,
     surveyor::Surveyor,
     terms::{
         Flags,
@@ -80,6 +80,8 @@ pub(crate) struct Op {
     pub(crate) lock: Pick,
     pub(crate) mode: Mode,
     pub(crate) flags: Flags,
+    pub(crate) reply: Reply,
+    pub(crate) acknowledge: bool,
     pub(crate) listens: bool,
     pub(crate) value: u8,
 }
@@ -95,13 +97,15 @@ impl fmt::Debug for Op {
             lock,
             mode,
             flags,
+            reply,
+            acknowledge,
             listens,
             value,
         } = self;
         match kind {
             Kind::Request => write!(f, "Request {tag} by {client} of {name}: {mode:?}")?,
-            Kind::Convert => write!(f, "Convert {lock:?} to {mode:?}, value {value}")?,
-            Kind::Unlock => write!(f, "Unlock {lock:?}, value {value}")?,
+            Kind::Convert => write!(f, "Convert {lock:?} by {client} to {mode:?}, value {value}")?,
+            Kind::Unlock => write!(f, "Unlock {lock:?} by {client}, value {value}")?,
             Kind::Cancel => write!(f, "Cancel {lock:?}")?,
             Kind::Deadlock => write!(f, "Deadlock {lock:?}")?,
             Kind::Adopt => write!(f, "Adopt by {client} of {name}: {mode:?}")?,
@@ -111,8 +115,9 @@ impl fmt::Debug for Op {
         }
         write!(
             f,
-            ", flags {:#x}{}",
+            ", flags {:#x}, by {reply:?}{}{}",
             flags.0,
+            if *acknowledge { ", acknowledged" } else { "" },
             if *listens { "" } else { ", deaf" }
         )
     }
@@ -212,12 +217,14 @@ impl Twin {
         self.trace.push(Op { lock, ..*op });
         let result = self.apply_to_table(op, id);
         let expected = self.apply_to_model(op, id);
-        if let (Kind::Request, Ok(Some(id)), Ok(Some(number))) = (op.kind, result, expected) {
+        if let (Kind::Request, Ok((Some(id), _)), Ok((Some(number), _))) =
+            (op.kind, result, expected)
+        {
             self.numbers.insert(id, number);
             self.ids.push(id);
             self.tags.push(op.tag);
         }
-        let result = result.map(|id| id.map(|id| self.numbers[&id]));
+        let result = result.map(|(id, outcome)| (id.map(|id| self.numbers[&id]), outcome));
         assert_eq!(result, expected, "results of {op:?}");
         self.compare();
         self.surveyor
@@ -244,7 +251,10 @@ impl Twin {
     fn compare(&mut self) {
         let mut records = self.desk.borrow_mut().records.split_off(0);
         for record in &mut records {
-            if let Record::Completion { lock, .. } | Record::Blocking { lock, .. } = record {
+            if let Record::Completion { lock, .. }
+            | Record::Blocking { lock, .. }
+            | Record::Acknowledgement { lock, .. } = record
+            {
                 *lock = self
                     .numbers
                     .get(lock)
@@ -317,8 +327,8 @@ impl Twin {
         Ask {
             mode: op.mode,
             flags: op.flags,
-            reply: Reply::Record,
-            acknowledge: false,
+            reply: op.reply,
+            acknowledge: op.acknowledge,
             listens: op.listens,
             pid: self.steps / 4,
         }
@@ -330,33 +340,41 @@ impl Twin {
         self.model.pid_of(*lock).filter(|_| op.value % 4 > 0)
     }
 
-    fn apply_to_model(&mut self, op: &Op, id: LockId) -> Result<Option<usize>> {
+    /// What the model makes of it: a lock's number, and what is left to hear, where there is such.
+    fn apply_to_model(&mut self, op: &Op, id: LockId) -> Result<(Option<usize>, Outcome)> {
         let (ask, user, value) = (self.ask(op), self.steps, [op.value; VALUE_LEN]);
         let lock = self.numbers.get(&id).copied().unwrap_or(usize::MAX);
         match op.kind {
             Kind::Request => {
-                let lock = self.model.request(op.client, &name(op.name), &ask, user);
-                return lock.map(Some);
+                let requested = self.model.request(op.client, &name(op.name), &ask, user);
+                return requested.map(|(lock, outcome)| (Some(lock), outcome));
             }
-            Kind::Convert => self.model.convert(lock, &ask, &value, user)?,
-            Kind::Unlock => self.model.unlock(lock, op.flags, &value, user)?,
+            Kind::Convert => {
+                let converted = self.model.convert(lock, op.client, &ask, &value, user);
+                return converted.map(|outcome| (None, outcome));
+            }
+            Kind::Unlock => {
+                let (by, reply) = (op.client, op.reply);
+                let unlocked = self.model.unlock(lock, by, op.flags, reply, &value, user);
+                return unlocked.map(|outcome| (None, outcome));
+            }
             Kind::Cancel => self.model.cancel(lock, op.flags, user)?,
             Kind::Deadlock => self.model.cancel_deadlocked(lock, op.flags)?,
             Kind::Adopt => {
                 let (name, mode) = (name(op.name), Some(op.mode));
                 let lock = self.model.adopt(op.client, &name, mode, &ask, user);
-                return lock.map(Some);
+                return lock.map(|lock| (Some(lock), Outcome::Told));
             }
             Kind::Purge => self.model.purge(self.victim(op, id)),
             Kind::PurgeOwn => self.model.purge_own(op.client),
             Kind::Close => self.model.close(op.client),
         }
-        Ok(None)
+        Ok((None, Outcome::Told))
     }
 
     /// If starving, with no memory at first and with a bit more each time, until it succeeds;
     /// whenever it fails, nothing must have changed.
-    fn apply_to_table(&mut self, op: &Op, id: LockId) -> Result<Option<LockId>> {
+    fn apply_to_table(&mut self, op: &Op, id: LockId) -> Result<(Option<LockId>, Outcome)> {
         if !self.starving {
             return self.try_on_table(op, id);
         }
@@ -386,37 +404,37 @@ impl Twin {
         unreachable!()
     }
 
-    fn try_on_table(&mut self, op: &Op, id: LockId) -> Result<Option<LockId>> {
+    fn try_on_table(&mut self, op: &Op, id: LockId) -> Result<(Option<LockId>, Outcome)> {
         let (ask, user, value) = (self.ask(op), self.steps, [op.value; VALUE_LEN]);
+        let client = self.clients[op.client];
         match op.kind {
             Kind::Request => {
-                let (client, name) = (self.clients[op.client], name(op.name));
-                let id = self.table.request(client, hash(&name), &name, ask, user);
-                return id.map(|(id, _)| Some(id));
+                let name = name(op.name);
+                let requested = self.table.request(client, hash(&name), &name, ask, user);
+                return requested.map(|(id, outcome)| (Some(id), outcome));
             }
             Kind::Convert => {
-                self.table.convert(id, NONE, ask, &value, user)?;
+                let converted = self.table.convert(id, client, ask, &value, user);
+                return converted.map(|outcome| (None, outcome));
             }
             Kind::Unlock => {
-                let reply = Reply::Record;
-                self.table.unlock(id, NONE, op.flags, reply, &value, user)?;
+                let (flags, reply) = (op.flags, op.reply);
+                let unlocked = self.table.unlock(id, client, flags, reply, &value, user);
+                return unlocked.map(|outcome| (None, outcome));
             }
             Kind::Cancel => self.table.cancel(id, op.flags, user)?,
             Kind::Deadlock => self.table.cancel_deadlocked(id, op.flags)?,
             Kind::Adopt => {
-                let (client, name) = (self.clients[op.client], name(op.name));
+                let name = name(op.name);
                 let (hash, mode) = (hash(&name), Some(op.mode));
                 let id = self.table.adopt(client, hash, &name, mode, ask, user);
-                return id.map(Some);
+                return id.map(|id| (Some(id), Outcome::Told));
             }
             Kind::Purge => self.purge(self.victim(op, id)),
-            Kind::PurgeOwn => {
-                let client = self.clients[op.client];
-                while self.table.release(client, Fate::Freed, 3) {}
-            }
+            Kind::PurgeOwn => while self.table.release(client, Fate::Freed, 3) {},
             Kind::Close => self.close(op.client),
         }
-        Ok(None)
+        Ok((None, Outcome::Told))
     }
 
     /// Closes a client, a few locks at a time, and makes room for the next.

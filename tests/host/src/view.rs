@@ -25,6 +25,8 @@ pub(crate) enum Record {
         user: u32,
         mode: Mode,
     },
+    /// An operation has to wait.
+    Acknowledgement { client: usize, lock: u32, user: u32 },
     /// The lock went with its client.
     Gone { client: usize, user: u32 },
 }
