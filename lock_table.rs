@@ -903,30 +903,38 @@ impl<O: Owner> LockTable<O> {
         Ok(id)
     }
 
-    /// The orphan that has been one for longest.
+    /// The orphan that has been one for longest. Looks at those who hold something of the resource
+    /// and, at the same time, at all orphans, the oldest first: there may be many of either.
     fn find_orphan(&self, resource: u32, mode: Option<Mode>) -> Result<u32> {
-        if self.orphans.is_empty() {
-            return Err(ENOENT);
-        }
         let mut found: Option<u32> = None;
         let mut others = false;
-        let age = |orphan: u32| self.orphan_age(&self.locks[orphan]);
-        for state in [State::Granted, State::Converting] {
-            let first = self.first(resource, state);
-            let next = |at: &u32| List::<ByQueue>::next(&self.locks, *at);
-            for lock in successors(first, next) {
+        let none_fits = |others| if others { EAGAIN } else { ENOENT };
+        let next_orphan = |at: &u32| List::<ByOwner>::next(&self.locks, *at);
+        let mut orphans = successors(self.orphans.first(), next_orphan);
+        for lock in self.holders(resource) {
+            let orphan = orphans.next().ok_or(none_fits(others))?;
+            for lock in [orphan, lock] {
                 let entry = &self.locks[lock];
-                if entry.client != NONE {
+                if entry.client != NONE || entry.resource != resource {
                     continue;
                 }
-                if entry.granted != mode {
-                    others = true;
-                } else if found.is_none_or(|before| age(lock) > age(before)) {
+                others |= entry.granted != mode;
+                if entry.granted == mode && found.is_none_or(|found| self.is_older(lock, found)) {
                     found = Some(lock);
                 }
             }
+            if found == Some(orphan) {
+                break;
+            }
         }
-        found.ok_or(if others { EAGAIN } else { ENOENT })
+        found.ok_or(none_fits(others))
+    }
+
+    /// Those who hold something of a resource.
+    fn holders(&self, resource: u32) -> impl Iterator<Item = u32> + '_ {
+        let next = |at: &u32| List::<ByQueue>::next(&self.locks, *at);
+        let queues = [State::Granted, State::Converting].into_iter();
+        queues.flat_map(move |state| successors(self.first(resource, state), next))
     }
 
     /// Frees orphans, all or those that thread `pid` asked for; looks at up to `budget` of them,
@@ -960,6 +968,10 @@ impl<O: Owner> LockTable<O> {
             }
         }
         true
+    }
+
+    fn is_older(&self, orphan: u32, other: u32) -> bool {
+        self.orphan_age(&self.locks[orphan]) > self.orphan_age(&self.locks[other])
     }
 
     /// How many have become orphans since this one did, with itself.

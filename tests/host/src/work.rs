@@ -7,6 +7,7 @@ use crate::{
     lock_table::{
         Ask,
         Completion,
+        Fate,
         IdSpace,
         LockId,
         LockTable,
@@ -122,13 +123,19 @@ impl Crowd {
         self.convert_with(lock, mode, Flags::NOQUEUE.with(Flags::NOQUEUEBAST));
     }
 
-    /// There is none.
-    fn look_for_orphan(&mut self, mode: Mode) {
+    /// Leaves PR locks behind.
+    fn orphans(&mut self, name: &[u8], count: u32) {
+        let ask = Crowd::ask(Pr, Flags::PERSISTENT);
+        for _ in 0..count {
+            self.table.request(self.client, 0, name, ask, ()).unwrap();
+        }
+        while self.table.release(self.client, Fate::Orphaned, 64) {}
+    }
+
+    fn adopt(&mut self, mode: Mode) -> Result<LockId> {
         let ask = Crowd::ask(mode, Flags::ORPHAN);
-        let adopted = self
-            .table
-            .adopt(self.client, 0, b"crowded", Some(mode), ask, ());
-        assert_eq!(adopted, Err(ENOENT));
+        self.table
+            .adopt(self.client, 0, b"crowded", Some(mode), ask, ())
     }
 
     fn unlock(&mut self, lock: LockId) {
@@ -342,7 +349,24 @@ const CASES: &[Case] = &[
             crowd.requests(count, Pr);
             0
         },
-        |crowd, _| crowd.look_for_orphan(Ex),
+        |crowd, _| assert_eq!(crowd.adopt(Ex), Err(ENOENT)),
+    ),
+    (
+        "adopting the oldest orphan of many",
+        |crowd, count| {
+            crowd.orphans(b"crowded", count);
+            0
+        },
+        |crowd, _| assert!(crowd.adopt(Pr).is_ok()),
+    ),
+    (
+        "adopting the youngest orphan of many, the only one of its name",
+        |crowd, count| {
+            crowd.orphans(b"elsewhere", count);
+            crowd.orphans(b"crowded", 1);
+            0
+        },
+        |crowd, _| assert!(crowd.adopt(Pr).is_ok()),
     ),
     (
         "a conversion in place among holders",
