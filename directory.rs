@@ -92,7 +92,7 @@ impl<T: Named> Directory<T> {
         if self.entries.len() >= self.buckets {
             self.split()?;
         }
-        let vacancy = self.entries.vacancy(NONE)?;
+        let vacancy = self.entries.vacancy(|| NONE)?;
         let Place { hash, next } = entry.place_mut();
         let bucket = self.bucket_of(*hash);
         *next = core::mem::replace(self.bucket_mut(bucket), vacancy.index);

@@ -1123,7 +1123,7 @@ impl<O: Owner> LockTable<O> {
     /// Sets aside what a new lock needs: its slot, and a value buffer if it asks for one.
     #[inline(always)]
     fn berth(&mut self, ask: Ask) -> Result<Berth> {
-        let vacancy = self.locks.vacancy(self.ids.limit())?;
+        let vacancy = self.locks.vacancy(|| self.ids.limit())?;
         self.made = self.made.wrapping_add(1);
         Ok(Berth {
             vacancy,

@@ -293,7 +293,7 @@ impl Records {
         completion: Completion<'_>,
     ) -> Result<Ticket> {
         let room = self.values.room(completion.value.is_some())?;
-        let vacant = self.slots.vacancy(SLOT_LIMIT);
+        let vacant = self.slots.vacancy(|| SLOT_LIMIT);
         let vacancy = vacant.inspect_err(|_| self.values.give_back(room))?;
         let slot = || Slot::new(change.apply(User::default()), room);
         self.slots.fill(vacancy, slot).end(&completion);
@@ -578,7 +578,7 @@ impl Records {
 
     /// A slot for what a lock is told while its operation waits.
     fn add_spare(&mut self, user: User) -> Result<u32> {
-        let vacancy = self.slots.vacancy(SLOT_LIMIT)?;
+        let vacancy = self.slots.vacancy(|| SLOT_LIMIT)?;
         let slot = || Slot {
             overtaken: true,
             ..Slot::new(user, NONE)

@@ -256,17 +256,18 @@ impl<T, N: Note> Slab<T, N> {
     /// spare room.
     #[inline(always)]
     pub(crate) fn insert(&mut self, value: T, limit: u32) -> Result<u32> {
-        let vacancy = self.vacancy(limit)?;
+        let vacancy = self.vacancy(|| limit)?;
         self.fill(vacancy, || value);
         Ok(vacancy.index)
     }
 
-    /// Sees to it that there is a free slot below `limit`, for a value that can only be made when
-    /// its index is known, and when all else has succeeded. Errors are those of [`Self::insert`].
+    /// Sees to it that there is a free slot below `limit`, which is asked for if memory is needed, for
+    /// a value that can only be made when its index is known, and when all else has succeeded. Errors
+    /// are those of [`Self::insert`].
     #[inline(always)]
-    pub(crate) fn vacancy(&mut self, limit: u32) -> Result<Vacancy<N>> {
+    pub(crate) fn vacancy(&mut self, limit: impl FnOnce() -> u32) -> Result<Vacancy<N>> {
         if self.open == NONE {
-            self.grow(limit)?;
+            self.grow(limit())?;
         }
         let number = self.open;
         Ok(self.chunks[number as usize].vacancy(number))
@@ -698,7 +699,7 @@ mod tests {
         let mut held = std::collections::VecDeque::new();
         let mut found = 0;
         for n in 1..20_000 {
-            let vacancy = slab.vacancy(LIMIT).unwrap();
+            let vacancy = slab.vacancy(|| LIMIT).unwrap();
             if vacancy.note != 0 {
                 assert_eq!(left.get(&vacancy.index), Some(&vacancy.note));
                 found += 1;
