@@ -65,8 +65,6 @@ struct Inner {
     waiting: u32,
     /// Somebody has polled, so may be waiting at any time.
     polled: bool,
-    /// Who waits has been woken, and nobody has looked since: nobody need be woken again.
-    woken: bool,
     /// The lockspace is gone.
     hung_up: bool,
 }
@@ -79,7 +77,6 @@ impl Inner {
         if self.hung_up {
             return Err(ENODEV);
         }
-        self.woken = false;
         let width = self.manner.width();
         let room = destination.len();
         self.records
@@ -124,7 +121,6 @@ impl Queue {
             manner: Manner::PLAIN,
             waiting: 0,
             polled: false,
-            woken: false,
             hung_up: false,
         };
         Arc::pin_init(
@@ -226,7 +222,6 @@ impl Queue {
             inner.polled = true;
             inner.waiting += 1;
         }
-        inner.woken = false;
         if inner.hung_up {
             bindings::POLLHUP | bindings::POLLERR
         } else if !inner.records.is_empty() {
@@ -276,9 +271,8 @@ impl Queue {
 
     /// Lets go of the queue and then wakes who waits for it, who could do nothing before.
     #[inline(always)]
-    fn wake(&self, mut inner: Guard<'_, Inner, MutexBackend>) {
-        let wanted = inner.waiting > 0 && !inner.woken;
-        inner.woken |= wanted;
+    fn wake(&self, inner: Guard<'_, Inner, MutexBackend>) {
+        let wanted = inner.waiting > 0;
         drop(inner);
         if wanted {
             self.readable.notify_all();

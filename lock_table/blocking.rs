@@ -184,7 +184,7 @@ impl<O: Owner> LockTable<O> {
                 latest: Some(latest),
                 ..
             } if audience == 1 && self.tell(resource, latest, &demands) => {}
-            // Who asks is not told, and counts as one of those who are to be for as long as he holds.
+            // Who asks is not told, but is counted among those who are to be.
             Blocked::Request { by: Some(by), .. } => {
                 audience -= u32::from(self.concerned(resource, by, &demands).is_some());
                 self.tell_holders(resource, audience, &demands, Some(by));

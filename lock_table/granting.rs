@@ -144,7 +144,7 @@ impl Wanted {
 pub(super) enum Search {
     /// Nothing, since something has changed.
     Due,
-    /// Only the head might be, and it was not the head before: since the last search, by which
+    /// Only the head can be, and only if it has just become that: since the last search, by which
     /// nobody was in a deadlock, some have gone.
     HeadDue,
     /// Nobody can be.

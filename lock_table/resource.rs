@@ -361,7 +361,9 @@ impl Resource {
     /// Whether nobody waits: what happens to its locks concerns no others.
     #[inline(always)]
     pub(super) fn is_quick(&self) -> bool {
-        self.contention.is_none()
+        self.contention
+            .as_ref()
+            .is_none_or(|queues| queues.is_empty())
     }
 
     /// The modes held by all but a lock that holds `own` itself.
@@ -516,7 +518,7 @@ pub(super) struct Contention {
     pub(super) waiting_for: ModeCounts,
     /// Converting locks that are [`Marks::IRREGULAR`].
     pub(super) irregular: u32,
-    /// As what waiting locks may be granted that may be out of turn (NOORDER).
+    /// The modes in which waiting locks could be granted that may be out of turn (NOORDER).
     pub(super) unordered: ModeCounts,
     /// What is known of who can be granted of those who convert.
     pub(super) search: Search,

@@ -57,6 +57,8 @@ static void lock_all(int fd, uint32_t ids[LOCKS])
 	if (ask(fd) != LOCKS)
 		err(1, "lock");
 	length = read(fd, records, sizeof(records));
+	if (length < 0)
+		err(1, "read");
 	for (at = 0; at < length; ) {
 		struct dlm_lock_result *record = (void *)(records + at);
 

@@ -272,25 +272,6 @@ TEST_F(lockstat, polled_once)
 	ASSERT_PRICES(counts, 1, true);
 }
 
-/* However much an operation has to tell a file. */
-TEST_F(lockstat, woken_once)
-{
-	enum { WAITERS = 10 };
-	struct count counts[COUNTS];
-	int ours = open_lockspace(self->ls.name, 0), theirs = open_lockspace(self->ls.name, 0);
-	int holder = lock(ours, EX, 0, "r"), ids[WAITERS];
-
-	hear_or_exit(ours, holder, "granted");
-	for (int i = 0; i < WAITERS; i++)
-		ids[i] = lock(theirs, PR, 0, "r");
-	ASSERT_EQ(0, poll_now(theirs, POLLIN));
-	forget_counts();
-	ASSERT_EQ(0, unlock(ours, holder, 0));
-	read_counts(counts);
-	ASSERT_EQ(1, (int)counts[READABLE].taken);
-	ASSERT_GRANTED(theirs, ids, WAITERS);
-}
-
 TEST_F(lockstat, lockspaces_share_no_lock)
 {
 	const char *const spaces[] = { self->ls.name, "other" }, *const names[] = { "r", "r" };

@@ -347,7 +347,7 @@ TEST_F(reading, seeking_is_harmless)
 	ASSERT_HEAR(self->fd, id, "granted");
 }
 
-/* At edges, every record is one, as long as somebody has looked in between. */
+/* At edges, every record is one. */
 TEST_F(reading, epoll_at_edges)
 {
 	struct epoll_event event = { .events = EPOLLIN | EPOLLET };
