@@ -407,7 +407,7 @@ impl Device for LockspaceDevice {
     }
 }
 
-/// After so many requests of a series it is looked whether its program has been killed.
+/// Before every so many requests of a series it is looked whether its program has been killed.
 const PACE: usize = 16;
 
 impl LockspaceDevice {
@@ -418,7 +418,7 @@ impl LockspaceDevice {
         let mut heeded = Manner::PLAIN;
         let mut count = 0;
         while !rest.is_empty() {
-            if count % PACE == PACE - 1 && is_dying() {
+            if count % PACE == 0 && is_dying() {
                 break;
             }
             let carried_out = wire::split_series(rest).and_then(|(manner, first, others)| {

@@ -353,7 +353,7 @@ fn disturb(resources: &mut Directory<Resource>, lock: &mut Lock) {
 fn distrust(resources: &mut Directory<Resource>, lock: &Lock) -> bool {
     let resource = &mut resources[lock.resource];
     resource.value_invalid |= lock.granted >= Some(Mode::Pw);
-    resource.is_quick()
+    resource.nobody_waits()
 }
 
 impl AddAssign for Holdings {
@@ -961,9 +961,9 @@ impl<O: Owner> LockTable<O> {
                 progress.last = Some((lock, entry.ticket));
                 continue;
             }
-            let quick = distrust(&mut self.resources, entry);
+            let nobody_waits = distrust(&mut self.resources, entry);
             self.end(lock);
-            if !quick {
+            if !nobody_waits {
                 break;
             }
         }
@@ -984,7 +984,8 @@ impl<O: Owner> LockTable<O> {
         entry.is_some_and(|entry| entry.client == NONE && entry.ticket == number)
     }
 
-    /// Lets go of up to `budget` locks of a client, fewer where that may let others in; nobody is told of the locks themselves. Returns whether to go on.
+    /// Lets go of up to `budget` locks of a client, fewer where that may let others in; nobody is
+    /// told of the locks themselves. Returns whether to go on.
     pub(crate) fn release(&mut self, client: u32, fate: Fate, budget: u32) -> bool {
         for _ in 0..budget {
             let Some(client) = self.clients.get(client) else {
@@ -994,15 +995,15 @@ impl<O: Owner> LockTable<O> {
                 return false;
             };
             let entry = &self.locks[lock];
-            let quick = if fate == Fate::Orphaned && entry.flags.any(Flags::PERSISTENT) {
+            let nobody_waits = if fate == Fate::Orphaned && entry.flags.any(Flags::PERSISTENT) {
                 self.orphan(lock)
             } else {
                 client.owner.close(entry.ticket);
-                let quick = distrust(&mut self.resources, entry);
+                let nobody_waits = distrust(&mut self.resources, entry);
                 self.end(lock);
-                quick
+                nobody_waits
             };
-            if !quick {
+            if !nobody_waits {
                 break;
             }
         }
@@ -1013,7 +1014,7 @@ impl<O: Owner> LockTable<O> {
     /// else in.
     fn orphan(&mut self, lock: u32) -> bool {
         let entry = &self.locks[lock];
-        let quick = self.resources[entry.resource].is_quick();
+        let nobody_waits = self.resources[entry.resource].nobody_waits();
         if let Some(client) = disown(&mut self.clients, entry.client, entry.state) {
             client.owner.close(entry.ticket);
             client.owned.remove(&mut self.locks, lock);
@@ -1027,7 +1028,7 @@ impl<O: Owner> LockTable<O> {
             self.locks[lock].status = StatusFlags::default();
             self.withdraw(lock, Status::Cancelled);
         }
-        quick
+        nobody_waits
     }
 
     // The state of a lock.

@@ -360,7 +360,7 @@ impl Resource {
 
     /// Whether nobody waits: what happens to its locks concerns no others.
     #[inline(always)]
-    pub(super) fn is_quick(&self) -> bool {
+    pub(super) fn nobody_waits(&self) -> bool {
         self.contention
             .as_ref()
             .is_none_or(|queues| queues.is_empty())

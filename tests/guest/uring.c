@@ -143,22 +143,48 @@ TEST_F(uring, refused_adopting)
 	ASSERT_EQ(0, unlock(self->other, orphan, 0));
 }
 
+/* A result is an int: one that is still to come is below 0, but no error. */
+TEST_F(uring, reply_to_come)
+{
+	struct request r = returning(lock_request(EX, 0, "r"));
+	int holder = HOLD(self->other, EX, 0, "r"), id;
+
+	SKIP_ON_REFERENCE(NO_WRITES);
+	submit_write(&self->ring, self->fd, &r);
+	id = result(&self->ring);
+	ASSERT_LT(id, -4095);
+	UNLOCK(self->other, holder);
+	ASSERT_HEAR(self->fd, id & ~PENDING, "granted");
+}
+
+static void submit_pair(struct io_uring *ring, int fd, struct request *r, struct record *record,
+			int link)
+{
+	struct io_uring_sqe *sqe = io_uring_get_sqe(ring);
+
+	io_uring_prep_write(sqe, fd, r->bytes, r->size, 0);
+	sqe->flags |= link;
+	submit_read(ring, fd, record);
+}
+
 /* One after the other: what write() returns is no length, which breaks all but hard links. */
 TEST_F(uring, linked)
 {
 	struct request r = lock_request(EX, 0, "r");
 	struct record record;
-	struct io_uring_sqe *sqe;
 	int id;
 
 	SKIP_ON_REFERENCE(NO_WRITES);
-	sqe = io_uring_get_sqe(&self->ring);
-	io_uring_prep_write(sqe, self->fd, r.bytes, r.size, 0);
-	sqe->flags |= IOSQE_IO_HARDLINK;
-	submit_read(&self->ring, self->fd, &record);
+	submit_pair(&self->ring, self->fd, &r, &record, IOSQE_IO_HARDLINK);
 	id = result(&self->ring);
 	ASSERT_GT(id, 0);
 	ASSERT_STREQ("granted", describe(&record, result(&self->ring), id));
+
+	r = unlock_request(id, 0);
+	submit_pair(&self->ring, self->fd, &r, &record, IOSQE_IO_LINK);
+	ASSERT_EQ(0, result(&self->ring));
+	ASSERT_EQ(-ECANCELED, result(&self->ring));
+	ASSERT_HEAR(self->fd, id, "EUNLOCK");
 }
 
 /* The read is asked for first and completes when the record comes. */

@@ -729,6 +729,26 @@ fn what_outlives_its_client_can_be_adopted_once() {
 }
 
 #[test]
+fn where_nobody_waits_any_more_locks_are_freed_together() {
+    for (waiters, left) in [(0, 0), (1, 1)] {
+        let mut bench = Bench::new();
+        for _ in 0..2 {
+            bench.request(Pr, NO).unwrap();
+        }
+        for _ in 0..2 {
+            bench.request(Ex, NO).unwrap();
+        }
+        for lock in ['c', 'd'].into_iter().skip(waiters) {
+            bench.cancel(lock).unwrap();
+        }
+        assert!(bench.table.release(bench.client, Fate::Freed, 2));
+        let holders = bench.ids[..2].iter();
+        let kept = holders.filter(|id| bench.table.check(**id).is_ok());
+        assert_eq!(kept.count(), left, "with {waiters} waiting");
+    }
+}
+
+#[test]
 fn who_adopts_a_conversion_and_is_demoted_still_has_its_rivals_looked_at() {
     let mut bench = Bench::new();
     bench.request(Cr, Flags::PERSISTENT).unwrap();

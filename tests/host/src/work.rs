@@ -107,6 +107,22 @@ impl Crowd {
         }
     }
 
+    fn requests_out_of_turn(&mut self, count: u32, mode: Mode) {
+        for _ in 0..count {
+            self.request_with(mode, Flags::NOORDER);
+        }
+    }
+
+    /// Locks that ask for EX out of turn, while somebody holds PR.
+    fn conversions_out_of_turn(&mut self, count: u32) -> Vec<LockId> {
+        self.request(Pr);
+        let locks: Vec<_> = (0..count).map(|_| self.request(Nl)).collect();
+        for lock in &locks {
+            self.convert_with(*lock, Ex, Flags::NOORDER);
+        }
+        locks
+    }
+
     fn convert(&mut self, lock: LockId, mode: Mode) {
         self.convert_with(lock, mode, Flags::default());
     }
@@ -189,9 +205,7 @@ const CASES: &[Case] = &[
         |crowd, count| {
             crowd.request(Ex);
             let lock = crowd.request_with(Ex, Flags::NOORDER);
-            for _ in 0..count {
-                crowd.request_with(Ex, Flags::NOORDER);
-            }
+            crowd.requests_out_of_turn(count, Ex);
             lock
         },
         Crowd::unlock,
@@ -201,10 +215,8 @@ const CASES: &[Case] = &[
         |crowd, count| {
             crowd.request(Pr);
             let lock = crowd.request_with(Ex, Flags::NOORDER);
-            for _ in 0..count {
-                crowd.request_with(Ex, Flags::NOORDER);
-                crowd.request(Pr);
-            }
+            crowd.requests_out_of_turn(count, Ex);
+            crowd.requests(count, Pr);
             lock
         },
         Crowd::unlock,
@@ -212,11 +224,7 @@ const CASES: &[Case] = &[
     (
         "one that converts out of turn and gives up",
         |crowd, count| {
-            crowd.request(Pr);
-            let locks: Vec<_> = (0..=count).map(|_| crowd.request(Nl)).collect();
-            for lock in &locks {
-                crowd.convert_with(*lock, Ex, Flags::NOORDER);
-            }
+            let locks = crowd.conversions_out_of_turn(count + 1);
             let bystander = crowd.request_with(Nl, Flags::EXPEDITE);
             crowd.unlock(bystander);
             locks[0]
@@ -226,11 +234,7 @@ const CASES: &[Case] = &[
     (
         "one more waiter, giving up, while many convert out of turn",
         |crowd, count| {
-            crowd.request(Pr);
-            let locks: Vec<_> = (0..count).map(|_| crowd.request(Nl)).collect();
-            for lock in locks {
-                crowd.convert_with(lock, Ex, Flags::NOORDER);
-            }
+            crowd.conversions_out_of_turn(count);
             let lock = crowd.request(Ex);
             crowd.unlock(lock);
             crowd.request(Ex)
@@ -320,11 +324,7 @@ const CASES: &[Case] = &[
     (
         "a second bystander leaving while many convert out of turn",
         |crowd, count| {
-            crowd.request(Pr);
-            let others: Vec<_> = (0..count).map(|_| crowd.request(Nl)).collect();
-            for other in others {
-                crowd.convert_with(other, Ex, Flags::NOORDER);
-            }
+            crowd.conversions_out_of_turn(count);
             let first = crowd.request_with(Nl, Flags::EXPEDITE);
             let second = crowd.request_with(Nl, Flags::EXPEDITE);
             crowd.unlock(first);
