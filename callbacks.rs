@@ -70,6 +70,11 @@ struct Inner {
 }
 
 impl Inner {
+    /// Whether somebody may be waiting for a record.
+    fn is_awaited(&self) -> bool {
+        self.waiting > 0
+    }
+
     /// Takes the first record out, if there is one, and copies it to the program if that can be done
     /// at once. `EINVAL` if there is not enough room, `ENODEV`.
     #[inline(always)]
@@ -195,7 +200,7 @@ impl Queue {
         let mut inner = self.inner.lock();
         if copied != bytes.get().len() {
             inner.records.untold(entry);
-            self.wake(inner);
+            self.announce(inner);
             return Err(EFAULT);
         }
         inner.records.told(entry);
@@ -271,10 +276,10 @@ impl Queue {
 
     /// Lets go of the queue and then wakes who waits for it, who could do nothing before.
     #[inline(always)]
-    fn wake(&self, inner: Guard<'_, Inner, MutexBackend>) {
-        let wanted = inner.waiting > 0;
+    fn announce(&self, inner: Guard<'_, Inner, MutexBackend>) {
+        let awaited = inner.is_awaited();
         drop(inner);
-        if wanted {
+        if awaited {
             self.readable.notify_all();
         }
     }
@@ -293,7 +298,7 @@ impl Owner for Arc<Queue> {
         let mut inner = self.inner.lock();
         let ticket = inner.records.answer(change, completion)?;
         if !silent {
-            self.wake(inner);
+            self.announce(inner);
         }
         Ok(ticket)
     }
@@ -309,7 +314,7 @@ impl Owner for Arc<Queue> {
         let mut inner = self.inner.lock();
         let ticket = inner.records.conclude(ticket, change, completion)?;
         if !silent {
-            self.wake(inner);
+            self.announce(inner);
         }
         Ok(ticket)
     }
@@ -328,19 +333,23 @@ impl Owner for Arc<Queue> {
     fn acknowledge(&self, ticket: Ticket, id: LockId) {
         let mut inner = self.inner.lock();
         inner.records.acknowledge(ticket, id);
-        self.wake(inner);
+        self.announce(inner);
     }
 
-    fn complete(&self, ticket: Ticket, completion: Completion<'_>) {
+    fn complete(&self, ticket: Ticket, completion: Completion<'_>) -> bool {
         let mut inner = self.inner.lock();
         inner.records.complete(ticket, completion);
-        self.wake(inner);
+        inner.is_awaited()
     }
 
-    fn block(&self, ticket: Ticket, id: LockId, mode: Mode) {
+    fn block(&self, ticket: Ticket, id: LockId, mode: Mode) -> bool {
         let mut inner = self.inner.lock();
         inner.records.block(ticket, id, mode);
-        self.wake(inner);
+        inner.is_awaited()
+    }
+
+    fn wake(&self) {
+        self.readable.notify_all();
     }
 
     #[inline(always)]

@@ -31,6 +31,8 @@
 // The paths are spelled out because the host's tests include this file from elsewhere.
 #[path = "lock_table/blocking.rs"]
 mod blocking;
+#[path = "lock_table/clients.rs"]
+mod clients;
 #[path = "lock_table/granting.rs"]
 mod granting;
 #[path = "lock_table/id.rs"]
@@ -45,12 +47,14 @@ pub(crate) mod survey;
 mod values;
 
 pub(crate) use self::{
+    clients::Holdings,
     id::IdSpace,
     resource::State, //
 };
 
 use self::{
     blocking::Blocked,
+    clients::Clients,
     granting::{
         Candidate,
         Turn,
@@ -82,10 +86,7 @@ use self::{
 };
 use crate::{
     directory::Directory,
-    list::{
-        Links,
-        List, //
-    },
+    list::List,
     slab::{
         Slab,
         NONE, //
@@ -101,10 +102,7 @@ use crate::{
         Value, //
     },
 };
-use core::{
-    iter::successors,
-    ops::AddAssign, //
-};
+use core::iter::successors;
 use kernel::prelude::*;
 
 /// Where the owner of a lock keeps what it needs to tell about it; opaque to the table.
@@ -192,12 +190,16 @@ pub(crate) trait Owner {
     /// An operation, just begun, waits: a record tells that, and the lock's id.
     fn acknowledge(&self, ticket: Ticket, id: LockId);
 
-    /// An operation has ended.
-    fn complete(&self, ticket: Ticket, completion: Completion<'_>);
+    /// An operation has ended. Returns whether somebody may be waiting to hear that.
+    fn complete(&self, ticket: Ticket, completion: Completion<'_>) -> bool;
 
     /// The lock is in the way of a request for `mode`. Between two completions each mode is told
-    /// at most once.
-    fn block(&self, ticket: Ticket, id: LockId, mode: Mode);
+    /// at most once. Returns the same.
+    fn block(&self, ticket: Ticket, id: LockId, mode: Mode) -> bool;
+
+    /// Wakes who may be waiting to hear what was told by [`Self::complete`] and [`Self::block`]. The
+    /// others do so themselves: an operation does not tell much by them.
+    fn wake(&self);
 
     /// The lock is gone without a completion.
     fn close(&self, ticket: Ticket);
@@ -279,66 +281,6 @@ fn check_unlock(flags: Flags) -> Result {
     Ok(())
 }
 
-/// Somebody who has locks in this table.
-struct Client<O> {
-    owner: O,
-    owned: List<ByOwner>,
-    holdings: Holdings,
-}
-
-impl<O> Client<O> {
-    /// Makes room for a lock that is about to be made as number `index`.
-    #[inline(always)]
-    fn expect(&mut self, locks: &mut Locks, index: u32) -> Links {
-        self.holdings.all += 1;
-        self.owned.expect_back(locks, index)
-    }
-}
-
-/// How many locks somebody has, by what they are doing.
-#[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
-pub(crate) struct Holdings {
-    pub(crate) all: u32,
-    pub(crate) converting: u32,
-    pub(crate) waiting: u32,
-}
-
-impl Holdings {
-    pub(crate) fn granted(&self) -> u32 {
-        self.all - self.converting - self.waiting
-    }
-
-    /// The count of those in this state, if that is waiting at all.
-    #[inline(always)]
-    fn who_wait(&mut self, state: State) -> Option<&mut u32> {
-        match state {
-            State::Converting => Some(&mut self.converting),
-            State::Waiting => Some(&mut self.waiting),
-            State::Granted | State::Loose => None,
-        }
-    }
-
-    /// Counts a lock that goes from one state to another.
-    #[inline(always)]
-    fn shift(&mut self, from: State, to: State) {
-        if let Some(fellows) = self.who_wait(from) {
-            *fellows -= 1;
-        }
-        if let Some(fellows) = self.who_wait(to) {
-            *fellows += 1;
-        }
-    }
-}
-
-/// Counts a lock in this state as no longer its client's, which is returned; an orphan has none.
-#[inline(always)]
-fn disown<O>(clients: &mut Slab<Client<O>>, client: u32, state: State) -> Option<&mut Client<O>> {
-    let client = clients.get_mut(client)?;
-    client.holdings.all -= 1;
-    client.holdings.shift(state, State::Loose);
-    Some(client)
-}
-
 /// Something changed that may make a lock hear what it was deaf to.
 #[inline(always)]
 fn disturb(resources: &mut Directory<Resource>, lock: &mut Lock) {
@@ -356,14 +298,6 @@ fn distrust(resources: &mut Directory<Resource>, lock: &Lock) -> bool {
     resource.nobody_waits()
 }
 
-impl AddAssign for Holdings {
-    fn add_assign(&mut self, more: Self) {
-        self.all += more.all;
-        self.converting += more.converting;
-        self.waiting += more.waiting;
-    }
-}
-
 /// One shard of a lockspace.
 pub(crate) struct LockTable<O> {
     ids: IdSpace,
@@ -372,7 +306,7 @@ pub(crate) struct LockTable<O> {
     made: u32,
     resources: Directory<Resource>,
     values: Slab<Value>,
-    clients: Slab<Client<O>>,
+    clients: Clients<O>,
     /// Locks that have outlived their client, in the order in which they lost it; in its place
     /// they have `NONE`, and as ticket their number in this order.
     orphans: List<ByOwner>,
@@ -410,7 +344,7 @@ impl<O: Owner> LockTable<O> {
             made: 0,
             resources: Directory::new(),
             values: Slab::new(),
-            clients: Slab::new(),
+            clients: Clients::new(),
             orphans: List::new(),
             next_orphan: 0,
             idle: Idle::new(),
@@ -432,12 +366,7 @@ impl<O: Owner> LockTable<O> {
 
     /// Makes room for the locks of somebody new.
     pub(crate) fn add_client(&mut self, owner: O) -> Result<u32> {
-        let client = Client {
-            owner,
-            owned: List::new(),
-            holdings: Holdings::default(),
-        };
-        self.clients.insert(client, NONE)
+        self.clients.add(owner)
     }
 
     /// Ends a client that has no locks any more, and gives back memory that was there for more; the
@@ -1015,7 +944,7 @@ impl<O: Owner> LockTable<O> {
     fn orphan(&mut self, lock: u32) -> bool {
         let entry = &self.locks[lock];
         let nobody_waits = self.resources[entry.resource].nobody_waits();
-        if let Some(client) = disown(&mut self.clients, entry.client, entry.state) {
+        if let Some(client) = self.clients.disown(entry.client, entry.state) {
             client.owner.close(entry.ticket);
             client.owned.remove(&mut self.locks, lock);
         }
@@ -1147,7 +1076,7 @@ impl<O: Owner> LockTable<O> {
         if let Some(others) = resource.queue_mut(ties.state) {
             others.close_gap(&mut self.locks, ties.queue);
         }
-        let others = match disown(&mut self.clients, ties.client, ties.state) {
+        let others = match self.clients.disown(ties.client, ties.state) {
             Some(client) => &mut client.owned,
             None => &mut self.orphans,
         };

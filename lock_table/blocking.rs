@@ -6,6 +6,7 @@
 //! so comparisons of strength do not apply between them.
 
 use super::{
+    clients::Clients,
     disturb,
     resource::{
         ByQueue,
@@ -16,14 +17,12 @@ use super::{
         State, //
     },
     Ask,
-    Client,
     Completion,
     LockTable,
     Owner, //
 };
 use crate::{
     list::List,
-    slab::Slab,
     terms::{
         transfer,
         Flags,
@@ -102,7 +101,7 @@ impl Blocked {
 }
 
 /// Tells the owner that its lock is in the way of `mode`, unless that is no news.
-pub(super) fn notify<O: Owner>(clients: &Slab<Client<O>>, lock: &mut Lock, mode: Mode) {
+pub(super) fn notify<O: Owner>(clients: &mut Clients<O>, lock: &mut Lock, mode: Mode) {
     let harmless = lock
         .completed
         .is_some_and(|completed| completed.compatible(mode));
@@ -113,10 +112,10 @@ pub(super) fn notify<O: Owner>(clients: &Slab<Client<O>>, lock: &mut Lock, mode:
     if !lock.marks.has(Marks::LISTENS) || harmless || repeated {
         return;
     }
-    if let Some(client) = clients.get(lock.client) {
+    clients.tell(lock.client, |owner| {
         lock.last = Last::Blocking(mode);
-        client.owner.block(lock.ticket, lock.id, mode);
-    }
+        owner.block(lock.ticket, lock.id, mode)
+    });
 }
 
 impl Resource {
@@ -134,35 +133,47 @@ impl Resource {
 }
 
 impl<O: Owner> LockTable<O> {
+    /// Ends an operation, and wakes who waits for that.
     pub(super) fn complete(&mut self, lock: u32, status: Status) {
+        self.report(lock, status);
+        self.clients.wake();
+    }
+
+    /// Ends an operation, perhaps one of many: it is for the caller to wake who waits for that.
+    pub(super) fn report(&mut self, lock: u32, status: Status) {
         let entry = &mut self.locks[lock];
         disturb(&mut self.resources, entry);
-        let Some(client) = self.clients.get(entry.client) else {
-            return;
-        };
-        let returned = status == Status::Granted
-            && entry
-                .granted
-                .is_some_and(|mode| transfer(entry.completed, mode) != Transfer::Write);
-        entry.completed = entry.granted;
-        entry.last = Last::Completion;
-        let completion = Completion {
-            id: entry.id,
-            status,
-            flags: entry.status,
-            value: if returned {
-                self.values.get(entry.value)
-            } else {
-                None
-            },
-            last: status.ends_life(entry.granted),
-            silent: false,
-        };
-        client.owner.complete(entry.ticket, completion);
+        self.clients.tell(entry.client, |owner| {
+            let returned = status == Status::Granted
+                && entry
+                    .granted
+                    .is_some_and(|mode| transfer(entry.completed, mode) != Transfer::Write);
+            entry.completed = entry.granted;
+            entry.last = Last::Completion;
+            let completion = Completion {
+                id: entry.id,
+                status,
+                flags: entry.status,
+                value: if returned {
+                    self.values.get(entry.value)
+                } else {
+                    None
+                },
+                last: status.ends_life(entry.granted),
+                silent: false,
+            };
+            owner.complete(entry.ticket, completion)
+        });
+    }
+
+    /// Tells the holders that they are in the way, and wakes all who were told something.
+    pub(super) fn block(&mut self, resource: u32, blocked: Blocked) {
+        self.confront(resource, blocked);
+        self.clients.wake();
     }
 
     /// Tells the holders that they are in the way.
-    pub(super) fn block(&mut self, resource: u32, blocked: Blocked) {
+    fn confront(&mut self, resource: u32, blocked: Blocked) {
         let entry = &self.resources[resource];
         let Some(contention) = &entry.contention else {
             return;
@@ -255,7 +266,7 @@ impl<O: Owner> LockTable<O> {
         let resource = &mut self.resources[entry.resource];
         if demand.concerns(entry.told) {
             resource.set_told(entry, demand.level);
-            notify(&self.clients, entry, demand.mode);
+            notify(&mut self.clients, entry, demand.mode);
         }
         if demand.crossing {
             resource.set_quiet(entry, true);
@@ -272,7 +283,13 @@ impl<O: Owner> LockTable<O> {
             mode: ask.mode,
             by: lock,
         };
-        self.block(resource, blocked);
+        self.confront(resource, blocked);
+        self.confront_converting(resource, blocked, ask.mode);
+        self.clients.wake();
+    }
+
+    /// Tells those who are converting that they are in the way of a request for `mode`.
+    fn confront_converting(&mut self, resource: u32, blocked: Blocked, mode: Mode) {
         let in_the_way = self.resources[resource]
             .contention
             .as_ref()
@@ -280,7 +297,7 @@ impl<O: Owner> LockTable<O> {
                 queues
                     .converting_held
                     .present()
-                    .intersects(ask.mode.conflicts())
+                    .intersects(mode.conflicts())
             });
         if !in_the_way {
             return;

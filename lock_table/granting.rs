@@ -300,10 +300,12 @@ impl<O: Owner> LockTable<O> {
                 latest,
             };
             self.block(resource, blocked);
+        } else {
+            self.clients.wake();
         }
     }
 
-    /// Grants conversions, and returns what is still waited for.
+    /// Grants conversions, and returns what is still waited for. Whose they are is not woken yet.
     ///
     /// As long as every lock simply joined the end of the queue, none of them is in the way of one
     /// ahead of it (it would not have been let in), and only the head can be granted: so it is
@@ -356,7 +358,7 @@ impl<O: Owner> LockTable<O> {
     fn grant_heads(&mut self, resource: u32, state: State) {
         while let Some((head, mode, alternative)) = self.grantable_head(resource, state) {
             self.grant(head, mode, alternative);
-            self.complete(head, Status::Granted);
+            self.report(head, Status::Granted);
         }
     }
 
@@ -397,7 +399,7 @@ impl<O: Owner> LockTable<O> {
             match self.resources[resource].decide(candidate, turn, deadlock) {
                 Verdict::Grant { mode, alternative } => {
                     self.grant(lock, mode, alternative);
-                    self.complete(lock, Status::Granted);
+                    self.report(lock, Status::Granted);
                     pass.granted = true;
                     continue;
                 }
@@ -434,7 +436,7 @@ impl<O: Owner> LockTable<O> {
         if entry.flags.any(Flags::NODLCKWT) && entry.told < entry.requested {
             entry.told = entry.requested;
             let mode = entry.requested;
-            notify(&self.clients, entry, mode);
+            notify(&mut self.clients, entry, mode);
         }
     }
 
@@ -453,7 +455,7 @@ impl<O: Owner> LockTable<O> {
             at = List::<ByQueue>::next(&self.locks, lock);
             if let Verdict::Grant { mode, alternative } = verdict {
                 self.grant(lock, mode, alternative);
-                self.complete(lock, Status::Granted);
+                self.report(lock, Status::Granted);
                 passable = self.resources[resource].lets_pass();
             }
         }

@@ -87,13 +87,18 @@ impl Owner for Arc<Queue> {
         self.records(|records| records.acknowledge(ticket, id));
     }
 
-    fn complete(&self, ticket: Ticket, completion: Completion<'_>) {
+    fn complete(&self, ticket: Ticket, completion: Completion<'_>) -> bool {
         self.records(|records| records.complete(ticket, completion));
+        false
     }
 
-    fn block(&self, ticket: Ticket, id: LockId, mode: terms::Mode) {
+    fn block(&self, ticket: Ticket, id: LockId, mode: terms::Mode) -> bool {
         self.records(|records| records.block(ticket, id, mode));
+        false
     }
+
+    /// Nobody sleeps.
+    fn wake(&self) {}
 
     fn close(&self, ticket: Ticket) {
         self.records(|records| records.close(ticket));

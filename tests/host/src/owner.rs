@@ -23,7 +23,10 @@ use crate::{
 use kernel::prelude::*;
 use std::{
     cell::RefCell,
-    collections::HashMap,
+    collections::{
+        BTreeSet,
+        HashMap, //
+    },
     rc::Rc, //
 };
 
@@ -58,6 +61,10 @@ pub(crate) struct Desk {
     pub(crate) open: HashMap<Ticket, Open>,
     next: Ticket,
     pub(crate) records: Vec<Record>,
+    /// Who is to be woken.
+    stirred: BTreeSet<usize>,
+    /// Who was woken, in this order.
+    pub(crate) woken: Vec<usize>,
     /// What each client's program reads.
     readers: HashMap<usize, Reader>,
     /// Breaches of the protocol.
@@ -81,10 +88,24 @@ impl Desk {
         self.readers.entry(client).or_default()
     }
 
+    /// Whether all were woken who were told something.
+    pub(crate) fn is_rested(&self) -> bool {
+        self.stirred.is_empty()
+    }
+
     fn issue(&mut self, open: Open) -> Ticket {
         self.next += 1;
         self.open.insert(self.next, open);
         self.next
+    }
+
+    /// A client was told something; whether somebody waits for that, which for some users is so.
+    fn stir(&mut self, client: usize, user: u32) -> bool {
+        let awaited = user % 3 < 2;
+        if awaited {
+            self.stirred.insert(client);
+        }
+        awaited
     }
 
     fn expect(&mut self, right: bool, what: &str) {
@@ -235,10 +256,10 @@ impl Owner for Client {
         desk.reader(self.number).acknowledge(inner, id);
     }
 
-    fn complete(&self, ticket: Ticket, completion: Completion<'_>) {
+    fn complete(&self, ticket: Ticket, completion: Completion<'_>) -> bool {
         let mut desk = self.desk.borrow_mut();
         let Some(entry) = desk.entry(ticket, self.number) else {
-            return;
+            return false;
         };
         let awaited = entry.pending.take().is_some();
         let fits = completion.value.is_none() || entry.room;
@@ -251,12 +272,13 @@ impl Owner for Client {
         }
         desk.records.push(self.record(user, &completion));
         desk.reader(self.number).complete(inner, completion);
+        desk.stir(self.number, user)
     }
 
-    fn block(&self, ticket: Ticket, id: LockId, mode: Mode) {
+    fn block(&self, ticket: Ticket, id: LockId, mode: Mode) -> bool {
         let mut desk = self.desk.borrow_mut();
         let Some(entry) = desk.entry(ticket, self.number) else {
-            return;
+            return false;
         };
         let rising = entry.told.replace(mode) < Some(mode);
         let between = entry.pending == Some(false);
@@ -270,6 +292,14 @@ impl Owner for Client {
             mode,
         });
         desk.reader(self.number).block(inner, id, mode);
+        desk.stir(self.number, user)
+    }
+
+    fn wake(&self) {
+        let mut desk = self.desk.borrow_mut();
+        let due = desk.stirred.remove(&self.number);
+        desk.expect(due, "woken for nothing, or twice");
+        desk.woken.push(self.number);
     }
 
     fn close(&self, ticket: Ticket) {

@@ -59,18 +59,20 @@ impl Bench {
     }
 
     fn with_ids(ids: IdSpace) -> Self {
-        let mut table = LockTable::new(ids);
-        let desk = Rc::new(RefCell::new(Desk::default()));
-        let client = table.add_client(Client {
-            number: 0,
-            desk: desk.clone(),
-        });
-        Bench {
-            table,
-            desk,
-            client: client.unwrap(),
+        let mut bench = Bench {
+            table: LockTable::new(ids),
+            desk: Rc::default(),
+            client: NONE,
             ids: Vec::new(),
-        }
+        };
+        bench.client = bench.add_client(0);
+        bench
+    }
+
+    /// One more client; the bench's stays who asks.
+    fn add_client(&mut self, number: usize) -> u32 {
+        let desk = self.desk.clone();
+        self.table.add_client(Client { number, desk }).unwrap()
     }
 
     fn ask(mode: Mode, flags: Flags) -> Ask {
@@ -684,11 +686,7 @@ fn a_new_slot_begins_with_another_generation() {
                 }
                 while bench.table.release(bench.client, Fate::Freed, 64) {}
                 bench.table.remove_client(bench.client);
-                let client = Client {
-                    number: 0,
-                    desk: bench.desk.clone(),
-                };
-                bench.client = bench.table.add_client(client).unwrap();
+                bench.client = bench.add_client(0);
             }
         }
     }
@@ -890,11 +888,7 @@ fn what_becomes_of_an_orphan_is_returned_to_anybody() {
     for _ in 0..2 {
         bench.request(Pr, Flags::PERSISTENT).unwrap();
     }
-    let stranger = Client {
-        number: 1,
-        desk: bench.desk.clone(),
-    };
-    let stranger = bench.table.add_client(stranger).unwrap();
+    let stranger = bench.add_client(1);
     bench.table.release(bench.client, Fate::Orphaned, 2);
     bench.records();
     assert_eq!(bench.unlock_returning('a', stranger), Ok(Outcome::Done));
@@ -982,4 +976,39 @@ fn what_waits_or_has_more_to_say_is_told() {
     bench.records();
     assert_eq!(bench.convert_returning('e', Ex, altered), Ok(Outcome::Told));
     assert_eq!(bench.heard(), "e 0 F4");
+}
+
+/// Asks for locks on one name, in turn as these clients.
+fn request_as(bench: &mut Bench, clients: &[u32], mode: Mode) {
+    for client in clients {
+        let ask = Bench::ask(mode, NO);
+        let (id, _) = bench.table.request(*client, 7, b"name", ask, 1).unwrap();
+        bench.ids.push(id);
+    }
+}
+
+/// Who was woken since the last time, as often as they were.
+fn woken(bench: &mut Bench) -> Vec<usize> {
+    let mut desk = bench.desk.borrow_mut();
+    assert!(desk.is_rested());
+    let mut woken = std::mem::take(&mut desk.woken);
+    woken.sort();
+    woken
+}
+
+#[test]
+fn who_is_told_much_is_woken_once() {
+    let mut bench = Bench::new();
+    let (one, two) = (bench.add_client(1), bench.add_client(2));
+    bench.request(Ex, NO).unwrap();
+    request_as(&mut bench, &[one, two, one, one, two, one], Pr);
+    assert_eq!(bench.records().len(), 2);
+    assert_eq!(woken(&mut bench), [0]);
+    bench.unlock('a', NO).unwrap();
+    assert_eq!(bench.records().len(), 7);
+    assert_eq!(woken(&mut bench), [1, 2]);
+    request_as(&mut bench, &[two], Ex);
+    assert_eq!(bench.records().len(), 6);
+    assert_eq!(woken(&mut bench), [1, 2]);
+    assert_eq!(woken(&mut bench), []);
 }

@@ -266,6 +266,7 @@ impl Twin {
         assert_eq!(self.checked_view(), self.model.view(), "queues");
         let desk = self.desk.borrow();
         assert!(desk.faults.is_empty(), "{:?}", desk.faults);
+        assert!(desk.is_rested(), "not woken");
         let alive = self.model.on_queue(|_| true);
         let mut tickets = 0;
         for lock in alive {

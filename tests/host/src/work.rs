@@ -55,9 +55,15 @@ impl Owner for Nobody {
 
     fn acknowledge(&self, _: Ticket, _: LockId) {}
 
-    fn complete(&self, _: Ticket, _: Completion<'_>) {}
+    fn complete(&self, _: Ticket, _: Completion<'_>) -> bool {
+        true
+    }
 
-    fn block(&self, _: Ticket, _: LockId, _: Mode) {}
+    fn block(&self, _: Ticket, _: LockId, _: Mode) -> bool {
+        true
+    }
+
+    fn wake(&self) {}
 
     fn close(&self, _: Ticket) {}
 
