@@ -133,13 +133,13 @@ impl Resource {
 }
 
 impl<O: Owner> LockTable<O> {
-    /// Ends an operation, and wakes who waits for that.
+    /// Ends an operation.
     pub(super) fn complete(&mut self, lock: u32, status: Status) {
         self.report(lock, status);
-        self.clients.wake();
+        self.clients.end_round();
     }
 
-    /// Ends an operation, perhaps one of many: it is for the caller to wake who waits for that.
+    /// The same, perhaps of one of many: it is for the caller to end the round.
     pub(super) fn report(&mut self, lock: u32, status: Status) {
         let entry = &mut self.locks[lock];
         disturb(&mut self.resources, entry);
@@ -166,13 +166,13 @@ impl<O: Owner> LockTable<O> {
         });
     }
 
-    /// Tells the holders that they are in the way, and wakes all who were told something.
+    /// Tells the holders that they are in the way.
     pub(super) fn block(&mut self, resource: u32, blocked: Blocked) {
         self.confront(resource, blocked);
-        self.clients.wake();
+        self.clients.end_round();
     }
 
-    /// Tells the holders that they are in the way.
+    /// The same, but it is for the caller to end the round.
     fn confront(&mut self, resource: u32, blocked: Blocked) {
         let entry = &self.resources[resource];
         let Some(contention) = &entry.contention else {
@@ -285,7 +285,7 @@ impl<O: Owner> LockTable<O> {
         };
         self.confront(resource, blocked);
         self.confront_converting(resource, blocked, ask.mode);
-        self.clients.wake();
+        self.clients.end_round();
     }
 
     /// Tells those who are converting that they are in the way of a request for `mode`.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Those who have locks in a table, and who of them is to be woken.
+//! Those who have locks in a table, and when they are woken.
 
 use super::{
     resource::{
@@ -32,9 +32,11 @@ pub(super) struct Client<O> {
     pub(super) owner: O,
     pub(super) owned: List<ByOwner>,
     pub(super) holdings: Holdings,
-    /// To be woken; and who is, too, and was told something before.
-    is_stirred: bool,
-    stirred_before: u32,
+    /// The round in which he was last woken at once.
+    woken: u32,
+    /// He is to be woken when the round ends; and who is, too.
+    is_due: bool,
+    due_before: u32,
 }
 
 impl<O> Client<O> {
@@ -92,17 +94,20 @@ impl AddAssign for Holdings {
 /// All clients of a table.
 pub(super) struct Clients<O> {
     all: Slab<Client<O>>,
-    /// The last who was told something that he may be waiting for, and has not been woken; the
-    /// others hang on him. However much an operation tells them, each is woken once: that costs as
-    /// much as there are who wait.
-    stirred: u32,
+    /// An operation tells all that it has to in one round, or a few. However much that is, a client is
+    /// woken twice in each, at most: at once, and when it ends. To wake costs as much as there are
+    /// who wait.
+    round: u32,
+    /// The last who was told something after he was woken; the others hang on him.
+    due: u32,
 }
 
 impl<O> Clients<O> {
     pub(super) const fn new() -> Self {
         Clients {
             all: Slab::new(),
-            stirred: NONE,
+            round: 0,
+            due: NONE,
         }
     }
 
@@ -111,8 +116,9 @@ impl<O> Clients<O> {
             owner,
             owned: List::new(),
             holdings: Holdings::default(),
-            is_stirred: false,
-            stirred_before: NONE,
+            woken: 0,
+            is_due: false,
+            due_before: NONE,
         };
         self.all.insert(client, NONE)
     }
@@ -125,7 +131,9 @@ impl<O> Clients<O> {
         client.holdings.shift(state, State::Loose);
         Some(client)
     }
+}
 
+impl<O: Owner> Clients<O> {
     /// Tells the owner of a lock something, by `tell`, which returns whether somebody may be waiting
     /// for that. An orphan has no owner.
     #[inline(always)]
@@ -133,27 +141,32 @@ impl<O> Clients<O> {
         let Some(told) = self.all.get_mut(client) else {
             return;
         };
-        if tell(&told.owner) && !told.is_stirred {
-            told.is_stirred = true;
-            told.stirred_before = core::mem::replace(&mut self.stirred, client);
+        if !tell(&told.owner) {
+            return;
+        }
+        if told.woken != self.round {
+            told.woken = self.round;
+            told.owner.wake();
+        } else if !told.is_due {
+            told.is_due = true;
+            told.due_before = core::mem::replace(&mut self.due, client);
         }
     }
-}
 
-impl<O: Owner> Clients<O> {
-    /// Wakes those who may be waiting for what they were told.
+    /// Wakes those who were told something since they were woken.
     #[inline(always)]
-    pub(super) fn wake(&mut self) {
-        while self.stirred != NONE {
-            self.wake_last();
+    pub(super) fn end_round(&mut self) {
+        self.round = self.round.wrapping_add(1);
+        while self.due != NONE {
+            self.wake_due();
         }
     }
 
-    #[inline(never)]
-    fn wake_last(&mut self) {
-        let client = &mut self.all[self.stirred];
-        client.is_stirred = false;
-        self.stirred = client.stirred_before;
+    #[cold]
+    fn wake_due(&mut self) {
+        let client = &mut self.all[self.due];
+        client.is_due = false;
+        self.due = client.due_before;
         client.owner.wake();
     }
 }

@@ -301,11 +301,11 @@ impl<O: Owner> LockTable<O> {
             };
             self.block(resource, blocked);
         } else {
-            self.clients.wake();
+            self.clients.end_round();
         }
     }
 
-    /// Grants conversions, and returns what is still waited for. Whose they are is not woken yet.
+    /// Grants conversions, and returns what is still waited for. The round goes on.
     ///
     /// As long as every lock simply joined the end of the queue, none of them is in the way of one
     /// ahead of it (it would not have been let in), and only the head can be granted: so it is

@@ -245,33 +245,33 @@ const SHORT_NAME: usize = 30;
 
 pub(super) enum Name {
     Short(u8, [u8; SHORT_NAME]),
-    Long(KBox<(u8, [u8; NAME_MAX])>),
+    Long(KVec<u8>),
 }
 
 impl Name {
     pub(super) fn new(name: &[u8]) -> Result<Name> {
-        let length = u8::try_from(name.len()).map_err(|_| EINVAL)?;
-        if name.len() <= SHORT_NAME {
-            return Ok(Name::Short(length, padded(name)));
+        match name.len() {
+            length @ ..=SHORT_NAME => Ok(Name::Short(length as u8, padded(name))),
+            length @ ..=NAME_MAX => {
+                let mut bytes = KVec::with_capacity(length, GFP_KERNEL_ACCOUNT)?;
+                bytes.extend_from_slice(name, GFP_KERNEL_ACCOUNT)?;
+                Ok(Name::Long(bytes))
+            }
+            _ => Err(EINVAL),
         }
-        if name.len() > NAME_MAX {
-            return Err(EINVAL);
-        }
-        let bytes = (length, padded(name));
-        Ok(Name::Long(KBox::new(bytes, GFP_KERNEL_ACCOUNT)?))
     }
 
     #[inline(always)]
     pub(super) fn bytes(&self) -> &[u8] {
         match self {
             Name::Short(length, bytes) => &bytes[..usize::from(*length)],
-            Name::Long(long) => &long.1[..usize::from(long.0)],
+            Name::Long(bytes) => bytes,
         }
     }
 }
 
-fn padded<const N: usize>(name: &[u8]) -> [u8; N] {
-    let mut bytes = [0; N];
+fn padded(name: &[u8]) -> [u8; SHORT_NAME] {
+    let mut bytes = [0; SHORT_NAME];
     if let Some(start) = bytes.get_mut(..name.len()) {
         start.copy_from_slice(name);
     }

@@ -298,7 +298,7 @@ impl Owner for Client {
     fn wake(&self) {
         let mut desk = self.desk.borrow_mut();
         let due = desk.stirred.remove(&self.number);
-        desk.expect(due, "woken for nothing, or twice");
+        desk.expect(due, "woken for nothing");
         desk.woken.push(self.number);
     }
 

@@ -112,6 +112,17 @@ impl<T> KVec<T> {
         Ok(())
     }
 
+    pub fn extend_from_slice(&mut self, other: &[T], _flags: Flags) -> Result<(), AllocError>
+    where
+        T: Clone,
+    {
+        if self.0.len() + other.len() > self.0.capacity() {
+            allocate()?;
+        }
+        self.0.extend_from_slice(other);
+        Ok(())
+    }
+
     pub fn pop(&mut self) -> Option<T> {
         self.0.pop()
     }
