@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* One process, one lock, or as many as go into one call. */
 #include <errno.h>
+#include <sys/file.h>
 #include "../../guest/extended.h"
 #include "bench.h"
 
@@ -102,14 +103,21 @@ void returned(long, int rounds)
 	close(fd);
 }
 
-/* A write of all of them, and a read of the record of each, whose ids go to the next series. */
-static void play(int fd, struct series *series, long n, int status, struct series *next)
+static void ask_all(int fd, const struct series *series, long n)
+{
+	int done = write(fd, series->bytes, series->size);
+
+	/* One alone returns what it returns. */
+	if (done < 0 || (n > 1 && done != n))
+		err(1, "write of a series: %d", done);
+}
+
+/* A read of the record of each of a series, whose ids go to the next. */
+static void hear_all(int fd, long n, int status, struct series *next)
 {
 	static char records[1 << 16];
 	size_t each = next->size / n, at = 0, length = 0;
 
-	if (write(fd, series->bytes, series->size) < 0)
-		err(1, "write of a series");
 	while (at < n * sizeof(struct dlm_lock_result)) {
 		const struct dlm_lock_result *result = result_at(records, at);
 		size_t number = at / sizeof(*result);
@@ -124,10 +132,10 @@ static void play(int fd, struct series *series, long n, int status, struct serie
 	}
 }
 
-/* lock EX on n names in one write, their records in one read, and the same of unlock: each name */
-void in_series(long n, int rounds)
+static void lock_and_unlock_series(long n, int rounds, bool returns)
 {
 	static struct series locks, unlocks;
+	struct request unlock = unlock_request(0, 0);
 	int fd = open_device();
 	bool extended = speaks_extended(fd);
 	long times = TIMES / n;
@@ -135,7 +143,7 @@ void in_series(long n, int rounds)
 	locks.size = unlocks.size = 0;
 	for (long i = 0; i < n; i++) {
 		add(&locks, numbered_request(EX, i));
-		add(&unlocks, unlock_request(0, 0));
+		add(&unlocks, returns ? returning(unlock) : unlock);
 	}
 	for (int round = -1; round < rounds; round++) {
 		uint64_t start = measured_begin();
@@ -143,11 +151,43 @@ void in_series(long n, int rounds)
 		if (!extended)
 			lock_and_unlock(fd, "res", times * n);
 		for (long i = 0; extended && i < times; i++) {
-			play(fd, &locks, n, GRANTED, &unlocks);
-			play(fd, &unlocks, n, UNLOCKED, &locks);
+			ask_all(fd, &locks, n);
+			hear_all(fd, n, GRANTED, &unlocks);
+			ask_all(fd, &unlocks, n);
+			if (!returns)
+				hear_all(fd, n, UNLOCKED, &locks);
 		}
 		if (round >= 0)
 			sample(NULL, since(start, times * n));
+	}
+	close(fd);
+}
+
+/* lock EX on n names in one write, their records in one read, and the same of unlock: each name */
+void in_series(long n, int rounds)
+{
+	lock_and_unlock_series(n, rounds, false);
+}
+
+/* the same, but it is the write that answers the unlocks */
+void in_series_returned(long n, int rounds)
+{
+	lock_and_unlock_series(n, rounds, true);
+}
+
+/* What others than the modules give: flock of a file, and unlock. */
+void flocks(long, int rounds)
+{
+	int fd = open(".", O_RDONLY | O_CLOEXEC);
+
+	for (int round = -1; round < rounds; round++) {
+		uint64_t start = measured_begin();
+
+		for (int i = 0; i < TIMES; i++)
+			if (flock(fd, LOCK_EX) || flock(fd, LOCK_UN))
+				err(1, "flock");
+		if (round >= 0)
+			sample(NULL, since(start, TIMES));
 	}
 	close(fd);
 }

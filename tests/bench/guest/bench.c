@@ -30,6 +30,8 @@ static const struct benchmark {
 	{ "convert", convert_cycle, NOTHING },
 	{ "returned", returned, NOTHING },
 	{ "series", in_series, NULL },
+	{ "series_returned", in_series_returned, NULL },
+	{ "flock", flocks, NULL },
 	{ "handover_asked", handover_asked, BATON },
 	{ "handover_unasked", handover_unasked, BATON },
 	{ "wake_read", wake_read, BATON },
