@@ -32,7 +32,8 @@ pub(super) struct Client<O> {
     pub(super) owner: O,
     pub(super) owned: List<ByOwner>,
     pub(super) holdings: Holdings,
-    /// The round in which he was last woken at once.
+    /// The round in which he was last woken at once. Numbers come again: who then seems to have been
+    /// is woken when the round ends.
     woken: u32,
     /// He is to be woken when the round ends; and who is, too.
     is_due: bool,

@@ -63,7 +63,7 @@ pub(crate) struct Desk {
     pub(crate) records: Vec<Record>,
     /// Who is to be woken.
     stirred: BTreeSet<usize>,
-    /// Who was woken, in this order.
+    /// Who was woken, as often as they were.
     pub(crate) woken: Vec<usize>,
     /// What each client's program reads.
     readers: HashMap<usize, Reader>,
