@@ -173,6 +173,9 @@ struct Pass {
     deadlocks: bool,
     /// What is still waited for.
     wanted: Wanted,
+    /// CW was waited for at the time of an earlier walk of the same search. That makes the holders
+    /// hear of it once, as in fs/dlm, but nobody need be waiting for it any more.
+    cw_before: bool,
 }
 
 /// The other locks of a converting queue, as seen from one of them during a walk.
@@ -330,7 +333,10 @@ impl<O: Owner> LockTable<O> {
                 deadlocks: pass.deadlocks,
             };
         }
-        pass.wanted
+        Wanted {
+            cw: pass.wanted.cw | pass.cw_before,
+            ..pass.wanted
+        }
     }
 
     /// Grants conversions in the order of their queue, where none of them is in a deadlock.
@@ -365,20 +371,16 @@ impl<O: Owner> LockTable<O> {
     /// The same by walking the queue, again after each walk that granted something, and once more
     /// after the first that demoted a lock.
     fn grant_irregular_conversions(&mut self, resource: u32) -> Pass {
-        let mut cw = false;
+        let mut cw_before = false;
         let mut may_repeat_for_demotion = true;
         loop {
-            let mut pass = self.walk_conversions(resource);
-            cw |= pass.wanted.cw;
-            if pass.granted {
-                continue;
+            let pass = self.walk_conversions(resource);
+            let repeats_for_demotion = pass.demoted && may_repeat_for_demotion;
+            if !pass.granted && !repeats_for_demotion {
+                return Pass { cw_before, ..pass };
             }
-            if pass.demoted && may_repeat_for_demotion {
-                may_repeat_for_demotion = false;
-                continue;
-            }
-            pass.wanted.cw = cw;
-            return pass;
+            may_repeat_for_demotion &= pass.granted;
+            cw_before |= pass.wanted.cw;
         }
     }
 
