@@ -12,7 +12,10 @@
 //! order whatever fails.
 
 use crate::{
-    kernel_edge::Destination,
+    kernel_edge::{
+        pause,
+        Destination, //
+    },
     lock_table::{
         Completion,
         LockId,
@@ -160,6 +163,9 @@ impl Queue {
                     batch -= 1;
                     if batch == 0 {
                         drop(inner);
+                        if pause().is_err() {
+                            return Ok(total);
+                        }
                         inner = self.inner.lock();
                         batch = BATCH;
                     }

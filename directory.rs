@@ -110,6 +110,12 @@ impl<T: Named> Directory<T> {
         }
     }
 
+    /// Gives up all entries, some at a time, until it returns false; nothing may be looked up any
+    /// more.
+    pub(crate) fn dismantle(&mut self) -> bool {
+        self.entries.dismantle()
+    }
+
     /// Drops an entry, if there is one.
     #[inline(always)]
     pub(crate) fn erase(&mut self, index: u32) {

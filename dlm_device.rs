@@ -29,9 +29,9 @@ use crate::{
     kernel_edge::{
         data,
         is_administrator,
-        is_dying,
         is_exported,
         is_nonblocking,
+        pause,
         prefix,
         promise_stream,
         Destination,
@@ -407,7 +407,8 @@ impl Device for LockspaceDevice {
     }
 }
 
-/// Before every so many requests of a series it is looked whether its program has been killed.
+/// Before every so many requests of a series others may run, and it ends if its program has been
+/// killed.
 const PACE: usize = 16;
 
 impl LockspaceDevice {
@@ -418,7 +419,7 @@ impl LockspaceDevice {
         let mut heeded = Manner::PLAIN;
         let mut count = 0;
         while !rest.is_empty() {
-            if count % PACE == 0 && is_dying() {
+            if count % PACE == 0 && pause().is_err() {
                 break;
             }
             let carried_out = wire::split_series(rest).and_then(|(manner, first, others)| {

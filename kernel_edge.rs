@@ -330,7 +330,7 @@ pub(crate) fn is_nonblocking<T: ForeignOwnable>(kiocb: &Kiocb<'_, T>) -> bool {
 
 /// Whether the calling thread has been killed, and will end as soon as it has left the kernel.
 #[inline(always)]
-pub(crate) fn is_dying() -> bool {
+fn is_dying() -> bool {
     const KILLED: usize = 1 << (bindings::SIGKILL - 1);
     // SAFETY: The current task exists; its signals may change at any time, but are a word here.
     let pending = unsafe {
@@ -384,30 +384,51 @@ pub(crate) fn reschedule() {
     };
 }
 
+/// Lets others run, in the middle of long work that a program has asked for; no lock may be held.
+/// `EINTR` if the program has been killed.
+pub(crate) fn pause() -> Result {
+    reschedule();
+    if is_dying() {
+        return Err(EINTR);
+    }
+    Ok(())
+}
+
 /// The time since an arbitrary moment in the past, in steps of a few milliseconds: cheap to ask
-/// for, and good for [`microseconds_since`] for months.
+/// for. What is older than 2^32 steps looks younger, that is, after 198 days where the kernel's clock
+/// ticks 250 times a second, after 49 where it does 1,000 times.
 pub(crate) fn coarse_time() -> u32 {
+    ticks() as u32
+}
+
+fn ticks() -> u64 {
     // SAFETY: Aligned and of the machine's word size, it can be read at any time.
-    (unsafe { (&raw const bindings::jiffies_64).read_volatile() }) as u32
+    unsafe { (&raw const bindings::jiffies_64).read_volatile() }
 }
 
 /// How long ago that was.
 pub(crate) fn microseconds_since(time: u32) -> u64 {
-    microseconds(coarse_time().wrapping_sub(time))
+    microseconds(age(ticks(), time))
 }
 
 /// How long that was after the system started, in nanoseconds.
 pub(crate) fn nanoseconds_at(time: u32) -> u64 {
-    // The kernel begins to count five minutes before zero.
-    const BEFORE: u32 = 300 * (1_000_000 / STEP);
-    microseconds(time.wrapping_add(BEFORE)) * 1000
+    // The kernel begins to count five minutes before 32 bits are full.
+    const START: u32 = (300 * (1_000_000 / STEP)).wrapping_neg();
+    let now = ticks();
+    let running = now.wrapping_sub(u64::from(START));
+    microseconds(running.saturating_sub(age(now, time))) * 1000
+}
+
+fn age(now: u64, time: u32) -> u64 {
+    u64::from((now as u32).wrapping_sub(time))
 }
 
 /// Of the coarse time, in microseconds.
 const STEP: u32 = bindings::HZ_TO_USEC_NUM / bindings::HZ_TO_USEC_DEN;
 
-fn microseconds(steps: u32) -> u64 {
-    u64::from(steps) * u64::from(STEP)
+fn microseconds(steps: u64) -> u64 {
+    steps * u64::from(STEP)
 }
 
 /// Whether a message may go to the log now, or there have been too many.

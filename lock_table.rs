@@ -6,7 +6,8 @@
 //! neither devices nor user pointers nor waiting. Whoever wants a lock is a client; what is to be
 //! told goes to the client's [`Owner`]. All methods run under the shard's lock, none sleeps but to
 //! allocate, and all that can fail is done before anything changes: a request that returns an
-//! error has done nothing.
+//! error has done nothing, but for two, as in fs/dlm: `EBUSY` has replaced the user's side, and a
+//! refusal that is returned may have told the holders (NOQUEUEBAST).
 //!
 //! Resources and locks are slots of slabs, linked by index:
 //!
@@ -383,6 +384,12 @@ impl<O: Owner> LockTable<O> {
         self.values.trim();
         self.clients.trim();
         Some(client.owner)
+    }
+
+    /// Gives up all locks, some at a time, until it returns false; nobody is told, and nothing else
+    /// may be asked of the table any more.
+    pub(crate) fn dismantle(&mut self) -> bool {
+        self.locks.dismantle() || self.resources.dismantle() || self.values.dismantle()
     }
 
     /// What a client has in this table.

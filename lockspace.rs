@@ -7,8 +7,8 @@
 //! so an operation takes one shard's lock. An [`OpenFile`] is one open of the lockspace's device.
 //!
 //! Lock order: the registry, a lockspace's `ending`, a shard or `files`, a record queue. `open`
-//! takes none but `files`, which is never held for long, so devices can be registered and
-//! deregistered under the registry's lock although the kernel holds `misc_mtx` across `open`.
+//! takes `files`, and if it fails late what a close takes, but never the registry's lock: so devices
+//! can be registered and deregistered under that although the kernel holds `misc_mtx` across `open`.
 //!
 //! A lockspace ends while files of it may still be open. From then on every lock operation and
 //! every read of a record is `ENODEV`: whoever has a shard's lock looks at [`Life`] first, and who
@@ -19,8 +19,8 @@ use crate::{
     callbacks::Queue,
     kernel_edge::{
         coarse_time,
-        is_dying,
         may_log,
+        pause,
         reschedule,
         Hasher, //
     },
@@ -212,9 +212,10 @@ impl Lockspace {
         for shard in self.made_shards() {
             // Nobody will look for an id there.
             let empty = LockTable::new(IdSpace::new(0, self.shard_bits));
-            let table = core::mem::replace(&mut *shard.table.lock(), empty);
-            drop(table);
-            reschedule();
+            let mut table = core::mem::replace(&mut *shard.table.lock(), empty);
+            while table.dismantle() {
+                reschedule();
+            }
         }
     }
 
@@ -299,6 +300,24 @@ impl Lockspace {
     #[inline(always)]
     fn with_shard<R>(&self, number: u32, f: impl FnOnce(&mut Table) -> Result<R>) -> Result<R> {
         f(&mut *self.lock_shard(number)?)
+    }
+
+    /// Does some of a long work in a shard, again and again until it returns false, so that others
+    /// get in; `pause` comes in between and may end it. `ENODEV`.
+    fn work_through(
+        &self,
+        number: u32,
+        pause: impl Fn() -> Result,
+        mut work: impl FnMut(&mut Table) -> bool,
+    ) -> Result {
+        loop {
+            match self.with_shard(number, |table| Ok(work(table))) {
+                Ok(true) => pause()?,
+                // There is nothing there.
+                Ok(false) | Err(ENOENT) => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// In which shard a name belongs, and its hash there.
@@ -431,24 +450,24 @@ impl OpenFile {
             return Err(EINVAL);
         }
         if pid == caller() {
-            self.leave(Fate::Freed);
-            while self.queue.forget() {
-                reschedule();
-            }
-            return Ok(());
+            return self.purge_own();
         }
         let pid = (pid != 0).then_some(pid);
         for shard in 0..self.lockspace.shards.len() as u32 {
             let mut progress = Purge::default();
-            loop {
-                let purge = |table: &mut Table| Ok(table.purge(pid, &mut progress, BATCH));
-                match self.lockspace.with_shard(shard, purge) {
-                    Ok(true) if is_dying() => return Err(EINTR),
-                    Ok(true) => reschedule(),
-                    Ok(false) | Err(ENOENT) => break,
-                    Err(error) => return Err(error),
-                }
-            }
+            let purge = |table: &mut Table| table.purge(pid, &mut progress, BATCH);
+            self.lockspace.work_through(shard, pause, purge)?;
+        }
+        Ok(())
+    }
+
+    fn purge_own(&self) -> Result {
+        if self.lockspace.life() == Life::Gone {
+            return Err(ENODEV);
+        }
+        self.leave(Fate::Freed, pause)?;
+        while self.queue.forget() {
+            pause()?;
         }
         Ok(())
     }
@@ -511,19 +530,16 @@ impl OpenFile {
         Ok(client)
     }
 
-    /// Lets go of all locks of the file, some at a time, so that others get in.
-    fn leave(&self, fate: Fate) {
+    /// Lets go of all locks of the file; [`Lockspace::work_through`] has the errors.
+    fn leave(&self, fate: Fate, pause: impl Fn() -> Result) -> Result {
         for (shard, client) in self.clients.iter().enumerate() {
             let client = client.load(Relaxed);
-            if client == NONE {
-                continue;
-            }
-            let release = |table: &mut Table| Ok(table.release(client, fate, BATCH));
-            // An error means that the lockspace is gone, and the locks with it.
-            while let Ok(true) = self.lockspace.with_shard(shard as u32, release) {
-                reschedule();
+            if client != NONE {
+                let release = |table: &mut Table| table.release(client, fate, BATCH);
+                self.lockspace.work_through(shard as u32, &pause, release)?;
             }
         }
+        Ok(())
     }
 }
 
@@ -532,7 +548,7 @@ fn address(queue: &Arc<Queue>) -> usize {
     Arc::as_ptr(queue) as usize
 }
 
-/// The calling thread, as other programs know it.
+/// The calling thread, as programs know it that are in no PID namespace of their own.
 fn caller() -> u32 {
     kernel::current!().pid() as u32
 }
@@ -562,7 +578,12 @@ fn ask(mode: Mode, flags: Flags, hearing: Hearing, change: Change<'_>) -> Ask {
 impl Drop for OpenFile {
     fn drop(&mut self) {
         self.queue.close();
-        self.leave(Fate::Orphaned);
+        let go_on = || {
+            reschedule();
+            Ok(())
+        };
+        // An error means that the lockspace is gone, and the locks with it.
+        let _ = self.leave(Fate::Orphaned, go_on);
         for (shard, client) in self.clients.iter().enumerate() {
             let client = client.load(Relaxed);
             let owner = self

@@ -534,10 +534,9 @@ impl Records {
 
     /// Gives up all of them, some at a time, until it returns false.
     pub(crate) fn dismantle(&mut self) -> bool {
-        const CHUNKS: usize = 64;
         self.first = Entry::END;
         self.waiting = 0;
-        self.slots.dismantle(CHUNKS) || self.values.dismantle(CHUNKS)
+        self.slots.dismantle() || self.values.dismantle()
     }
 
     // Slots.

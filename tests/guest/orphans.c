@@ -660,6 +660,7 @@ TEST_F(orphans, go_by_force_under_whoever_waits_for_them)
 	EXPECT_EQ(-ENODEV, read_record(self->fd, &record));
 	EXPECT_EQ(-ENODEV, adopt(self->other, EX, 0, "r"));
 	EXPECT_EQ(-ENODEV, purge(self->other, 0));
+	EXPECT_EQ(-ENODEV, purge(self->other, gettid()));
 }
 
 /* AUTOFREE and, when creating, FORCEFREE are taken and mean nothing. */
