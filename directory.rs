@@ -8,6 +8,7 @@
 //! from the caller, keyed, so that programs cannot choose names that meet in one bucket.
 
 use crate::slab::{
+    at_once,
     Slab,
     NONE, //
 };
@@ -193,7 +194,7 @@ impl<T: Named> Directory<T> {
     fn split(&mut self) -> Result {
         let new = self.buckets;
         if new as usize == FIRST + self.segments.len() * SEGMENT {
-            let segment = KBox::new([NONE; SEGMENT], GFP_KERNEL_ACCOUNT)?;
+            let segment = KBox::new([NONE; SEGMENT], at_once())?;
             self.segments.push(segment, GFP_KERNEL_ACCOUNT)?;
         }
         self.buckets = new + 1;

@@ -31,6 +31,7 @@ use crate::{
         is_administrator,
         is_exported,
         is_nonblocking,
+        make_room,
         pause,
         prefix,
         promise_stream,
@@ -403,13 +404,20 @@ impl Device for LockspaceDevice {
         if manner != Manner::PLAIN {
             device.file.queue().heed(manner);
         }
-        device.carry_out(bytes, manner, false)
+        match device.carry_out(bytes, manner, false) {
+            // Its manner is read again, for to keep it costs all who do not come here.
+            Err(error) => device.insist(error, bytes, Manner::of(bytes)?, false),
+            result => result,
+        }
     }
 }
 
 /// Before every so many requests of a series others may run, and it ends if its program has been
 /// killed.
 const PACE: usize = 16;
+
+/// Others may use up the room that has been made for a request: so often it is made again.
+const ATTEMPTS: usize = 8;
 
 impl LockspaceDevice {
     /// Carries out requests one after the other, up to the first that fails, or until the program is
@@ -428,7 +436,8 @@ impl LockspaceDevice {
                     heeded = manner;
                 }
                 rest = others;
-                self.carry_out_next(first, manner)
+                self.carry_out_apart(first, manner, true)
+                    .or_else(|error| self.insist(error, first, manner, true))
             });
             match carried_out {
                 Ok(_) => count += 1,
@@ -439,10 +448,33 @@ impl LockspaceDevice {
         Ok(count)
     }
 
-    /// Carries out a request of a series: see [`Self::carry_out`].
+    /// Carries out a request again if it has failed for want of memory, which is only taken if it is
+    /// there at once, after making room.
+    #[cold]
+    fn insist(
+        &self,
+        mut error: Error,
+        bytes: &[u8],
+        manner: Manner,
+        in_series: bool,
+    ) -> Result<usize> {
+        for _ in 0..ATTEMPTS {
+            if error != ENOMEM {
+                break;
+            }
+            make_room()?;
+            match self.carry_out_apart(bytes, manner, in_series) {
+                Err(again) => error = again,
+                result => return result,
+            }
+        }
+        Err(error)
+    }
+
+    /// The same as [`Self::carry_out`], not inlined.
     #[inline(never)]
-    fn carry_out_next(&self, bytes: &[u8], manner: Manner) -> Result<usize> {
-        self.carry_out(bytes, manner, true)
+    fn carry_out_apart(&self, bytes: &[u8], manner: Manner, in_series: bool) -> Result<usize> {
+        self.carry_out(bytes, manner, in_series)
     }
 
     /// Carries out a request, whose manner the queue has heeded. Returns what `write()` does if it is

@@ -394,6 +394,17 @@ pub(crate) fn pause() -> Result {
     Ok(())
 }
 
+/// More memory than most requests take, in bytes.
+const ROOM: usize = 1 << 14;
+
+/// Sees to it that there is some memory for the calling program, waiting for it if need be, and for the
+/// killer of its memory cgroup; no lock may be held. `ENOMEM`.
+#[cold]
+pub(crate) fn make_room() -> Result {
+    drop(KVec::<u8>::with_capacity(ROOM, GFP_KERNEL_ACCOUNT)?);
+    Ok(())
+}
+
 /// The time since an arbitrary moment in the past, in steps of a few milliseconds: cheap to ask
 /// for. What is older than 2^32 steps looks younger, that is, after 198 days where the kernel's clock
 /// ticks 250 times a second, after 49 where it does 1,000 times.

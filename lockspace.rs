@@ -19,6 +19,7 @@ use crate::{
     callbacks::Queue,
     kernel_edge::{
         coarse_time,
+        make_room,
         may_log,
         pause,
         reschedule,
@@ -663,8 +664,7 @@ impl Survey {
     pub(crate) fn more(&mut self) -> Result<bool> {
         while (self.shard as usize) < self.lockspace.shards.len() {
             if self.surveyor == NONE {
-                let added = self.in_shard(|table, _| table.add_surveyor());
-                self.surveyor = added.unwrap_or(Ok(NONE))?;
+                self.surveyor = self.enter()?;
             }
             let look = |table: &mut Table, surveyor| table.survey(surveyor).is_some();
             if self.in_shard(look) == Some(true) {
@@ -674,6 +674,18 @@ impl Survey {
             self.shard += 1;
         }
         Ok(false)
+    }
+
+    /// A surveyor in the shard, unless the lockspace is gone.
+    fn enter(&self) -> Result<u32> {
+        let add = || {
+            self.in_shard(|table, _| table.add_surveyor())
+                .unwrap_or(Ok(NONE))
+        };
+        add().or_else(|_| {
+            make_room()?;
+            add()
+        })
     }
 
     /// Shows the item to `f`, if it is still there.

@@ -11,7 +11,10 @@
 //! An index is only ever made by [`Slab::insert`] and [`Slab::vacancy`]. Looking up by
 //! [`Slab::get`] is for indices that came from outside; `slab[index]` is for the owner's own links.
 
-use kernel::prelude::*;
+use kernel::{
+    alloc::Flags,
+    prelude::*, //
+};
 
 use core::ops::{
     Index,
@@ -51,6 +54,14 @@ const fn fitting(bytes: usize, size: usize) -> usize {
         Some(number) if number < MOST => number,
         _ => MOST,
     }
+}
+
+/// How memory is taken while locks are held: if it is there at once. Who holds none makes room and tries
+/// again, see `make_room` at the kernel's edge, so nobody else waits until there is some. Only what
+/// has to be in one piece however large it grows is waited for, and that it grows is rare.
+#[inline(always)]
+pub(crate) fn at_once() -> Flags {
+    (GFP_KERNEL_ACCOUNT & !GFP_KERNEL) | GFP_NOWAIT
 }
 
 /// A growable set of slots for `T`, which leave notes `N` behind.
@@ -122,7 +133,7 @@ struct Chunk<T, N> {
 
 /// So many slots, all free, and a bit for each.
 fn free_slots<T, N: Note>(count: usize) -> Result<(KVec<Slot<T, N>>, u64)> {
-    let mut slots = KVec::with_capacity(count, GFP_KERNEL_ACCOUNT)?;
+    let mut slots = KVec::with_capacity(count, at_once())?;
     for _ in 0..count {
         // Cheaper than to push, and there is room.
         let free = Slot::Free(N::default());

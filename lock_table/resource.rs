@@ -24,6 +24,7 @@ use crate::{
         Through, //
     },
     slab::{
+        at_once,
         Note,
         Slab,
         Vacancy,
@@ -253,8 +254,8 @@ impl Name {
         match name.len() {
             length @ ..=SHORT_NAME => Ok(Name::Short(length as u8, padded(name))),
             length @ ..=NAME_MAX => {
-                let mut bytes = KVec::with_capacity(length, GFP_KERNEL_ACCOUNT)?;
-                bytes.extend_from_slice(name, GFP_KERNEL_ACCOUNT)?;
+                let mut bytes = KVec::with_capacity(length, at_once())?;
+                bytes.extend_from_slice(name, at_once())?;
                 Ok(Name::Long(bytes))
             }
             _ => Err(EINVAL),
@@ -353,7 +354,7 @@ impl Resource {
     /// Makes it ready for those who have to wait. `ENOMEM`.
     #[cold]
     pub(super) fn contend(&mut self) -> Result {
-        let contention = KBox::new(Contention::new(&self.held), GFP_KERNEL_ACCOUNT)?;
+        let contention = KBox::new(Contention::new(&self.held), at_once())?;
         self.contention = Some(contention);
         Ok(())
     }

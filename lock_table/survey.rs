@@ -19,6 +19,7 @@ use super::{
 use crate::{
     list::List,
     slab::{
+        at_once,
         Slab,
         NONE, //
     },
@@ -95,9 +96,7 @@ impl<O: Owner> LockTable<O> {
     pub(crate) fn add_surveyor(&mut self) -> Result<u32> {
         let surveyors = match &mut self.surveyors {
             Some(surveyors) => surveyors,
-            None => self
-                .surveyors
-                .insert(KBox::new(Slab::new(), GFP_KERNEL_ACCOUNT)?),
+            None => self.surveyors.insert(KBox::new(Slab::new(), at_once())?),
         };
         surveyors.insert(Surveyor::at(Stand::Before(0)), NONE)
     }

@@ -5,6 +5,10 @@
  * it must be with ENOMEM (EFAULT for a copy), nothing must have changed, and the same operation
  * must then succeed. What is lost by that is found by the kernel's leak detector afterwards.
  *
+ * What a request needs in the tables is only taken if it is there at once; else the request is tried
+ * again. So before that there is only so much memory that is there at once, down to none, and no more
+ * however often it is tried.
+ *
  * Needs a kernel with /proc/thread-self/fail-nth, as the debug kernel is.
  */
 #include <poll.h>
@@ -27,12 +31,17 @@ static bool failed, at_once;
 
 #define DEBUGFS	"/sys/kernel/debug/"
 
-/* Any allocation may fail, in silence. */
+/* How many times memory is scarce, and by how many bytes more so each time. */
+enum { SCARCE = 48, STEP = 64 };
+
+/* Any allocation may fail, in silence; of those of a certain size, if it is not to be waited for. */
 static bool can_fail(void)
 {
 	fail_nth = open("/proc/thread-self/fail-nth", O_RDWR | O_CLOEXEC);
 	return fail_nth >= 0 &&
-	       put(DEBUGFS "failslab/ignore-gfp-wait", "N") &&
+	       put(DEBUGFS "failslab/task-filter", "Y") &&
+	       put(DEBUGFS "failslab/probability", "100") &&
+	       put(DEBUGFS "failslab/times", "-1") &&
 	       put(DEBUGFS "failslab/verbose", "0") &&
 	       put(DEBUGFS "fail_page_alloc/ignore-gfp-wait", "N") &&
 	       put(DEBUGFS "fail_page_alloc/ignore-gfp-highmem", "N") &&
@@ -41,7 +50,17 @@ static bool can_fail(void)
 	       put(DEBUGFS "fail_usercopy/verbose", "0");
 }
 
-static void arm(int n)
+static long number_in(const char *path)
+{
+	char text[16] = "";
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	read(fd, text, sizeof(text) - 1);
+	close(fd);
+	return atol(text);
+}
+
+static void count_down(int n)
 {
 	char text[16];
 
@@ -49,15 +68,41 @@ static void arm(int n)
 	pwrite(fail_nth, text, strlen(text), 0);
 }
 
-/* How many more it would have taken; 0 if one failed. This read may be the one that fails. */
-static int disarm(void)
+static bool be_scarce(int bytes)
+{
+	char text[16];
+
+	snprintf(text, sizeof(text), "%d", bytes);
+	return put(DEBUGFS "failslab/ignore-gfp-wait", "Y") && put(DEBUGFS "failslab/space", text) &&
+	       put("/proc/self/make-it-fail", "1");
+}
+
+static bool be_plentiful(void)
+{
+	return put("/proc/self/make-it-fail", "0") && put(DEBUGFS "failslab/ignore-gfp-wait", "N");
+}
+
+/* The nth allocation is to fail; if there is none of that number, memory is to be scarce. */
+static bool arm(int n)
+{
+	if (n <= 0)
+		return be_scarce(-n * STEP);
+	count_down(n);
+	return true;
+}
+
+/* Whether something may have failed. Looking may be what fails. */
+static bool disarm(int n)
 {
 	char text[16] = "";
-	int left = pread(fail_nth, text, sizeof(text) - 1, 0) < 0 ? 1 : atoi(text);
+	int left;
 
-	arm(0);
-	arm(0);
-	return left;
+	if (n <= 0)
+		return be_plentiful();
+	left = pread(fail_nth, text, sizeof(text) - 1, 0) < 0 ? 1 : atoi(text);
+	count_down(0);
+	count_down(0);
+	return left == 0;
 }
 
 static bool is_failure(long result)
@@ -67,7 +112,7 @@ static bool is_failure(long result)
 
 static void begin(bool is_at_once)
 {
-	nth = 0;
+	nth = is_at_once ? -SCARCE - 1 : -1;
 	failed = true;
 	at_once = is_at_once;
 	failures = 0;
@@ -80,7 +125,7 @@ static bool next_failure(void)
 		if (!at_once)
 			return false;
 		at_once = false;
-		nth = 0;
+		nth = -1;
 	}
 	nth++;
 	return true;
@@ -99,9 +144,9 @@ static bool next_failure(void)
 ({ \
 	long _result; \
 	for (;;) { \
-		arm(nth); \
+		ASSERT_TRUE(arm(nth)); \
 		_result = (operation); \
-		failed = !disarm(); \
+		failed = disarm(nth); \
 		if (!is_failure(_result)) \
 			break; \
 		ASSERT_TRUE(failed); \
@@ -159,6 +204,18 @@ TEST_F(allocations, lock)
 		UNLOCK(self->fd, id);
 	}
 	ASSERT_GT(failures, 0);
+}
+
+/* Memory that is not there at once is waited for, when no lock is held. The first that fails may be another. */
+TEST_F(allocations, lock_at_the_second_attempt)
+{
+	int id;
+
+	ASSERT_TRUE(put(DEBUGFS "failslab/times", "4") && be_scarce(0));
+	id = lock(self->fd, EX, 0, LONG_NAME);
+	ASSERT_TRUE(be_plentiful());
+	ASSERT_EQ(0, number_in(DEBUGFS "failslab/times"));
+	ASSERT_HEAR(self->fd, id, "granted");
 }
 
 /* The first lock of a new lockspace and of a new descriptor makes what is made on first use. */
@@ -224,7 +281,7 @@ TEST_F(allocations, lock_that_is_refused)
 
 /*
  * Wherever the tables are just full, for 600 locks on as many names and as many on one. A lock that
- * succeeded at a second attempt would have made them larger.
+ * succeeded would have made them larger.
  */
 TEST_F(allocations, lock_among_many)
 {

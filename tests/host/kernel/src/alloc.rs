@@ -3,8 +3,11 @@
 //! The kernel's fallible containers, on top of the standard library's.
 
 use core::ops::{
+    BitAnd,
+    BitOr,
     Deref,
-    DerefMut, //
+    DerefMut,
+    Not, //
 };
 use std::cell::Cell;
 
@@ -13,6 +16,31 @@ pub struct Flags;
 
 pub const GFP_KERNEL: Flags = Flags;
 pub const GFP_KERNEL_ACCOUNT: Flags = Flags;
+pub const GFP_NOWAIT: Flags = Flags;
+
+impl BitAnd for Flags {
+    type Output = Self;
+
+    fn bitand(self, _: Self) -> Self {
+        self
+    }
+}
+
+impl BitOr for Flags {
+    type Output = Self;
+
+    fn bitor(self, _: Self) -> Self {
+        self
+    }
+}
+
+impl Not for Flags {
+    type Output = Self;
+
+    fn not(self) -> Self {
+        self
+    }
+}
 
 #[derive(Debug, PartialEq, Eq)]
 pub struct AllocError;

@@ -17,7 +17,8 @@ pub mod prelude {
         KVVec,
         KVec,
         GFP_KERNEL,
-        GFP_KERNEL_ACCOUNT, //
+        GFP_KERNEL_ACCOUNT,
+        GFP_NOWAIT, //
     };
     pub use crate::error::{
         code::*,
