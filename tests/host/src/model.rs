@@ -647,6 +647,7 @@ impl Model {
             let mut highest = None;
             let mut granted = false;
             let mut demoted = false;
+            let mut cw_now = false;
             for lock in self.resources[resource].converting.clone() {
                 let was_demoted = self.locks[lock].sbflags & DEMOTED != 0;
                 let mut deadlock = false;
@@ -676,8 +677,9 @@ impl Model {
                     continue;
                 }
                 highest = highest.max(requested);
-                *cw |= requested == Some(Mode::Cw);
+                cw_now |= requested == Some(Mode::Cw);
             }
+            *cw |= cw_now;
             first_walk = false;
             if granted {
                 continue;
@@ -685,6 +687,9 @@ impl Model {
             if demoted && !restarted_for_demotion {
                 restarted_for_demotion = true;
                 continue;
+            }
+            if *cw && !cw_now && highest.is_some() {
+                self.saw("CW no longer wanted");
             }
             return highest;
         }

@@ -42,11 +42,20 @@ struct Taste {
     /// Locks come and go (few) or change (many).
     conversions: u32,
     flags: usize,
-    /// Conversions have flags that make the convert queue irregular.
-    knots: bool,
+    conversions_are: Conversions,
     /// How often clients leave.
     leaving: u32,
     modes: [u32; Mode::COUNT],
+}
+
+/// What flags conversions have.
+#[derive(Clone, Copy, Debug)]
+enum Conversions {
+    Any,
+    /// Such as make the convert queue irregular.
+    Knotted,
+    /// Such as let one granted in the middle of the queue change what those ahead of it may have.
+    Tangled,
 }
 
 const ANY_MODE: [u32; Mode::COUNT] = [2, 2, 3, 3, 2, 2];
@@ -56,27 +65,31 @@ const SHARING: [u32; Mode::COUNT] = [6, 3, 1, 6, 1, 1];
 const WRITING: [u32; Mode::COUNT] = [4, 4, 1, 1, 5, 5];
 /// The two modes that cross.
 const CROSSING: [u32; Mode::COUNT] = [2, 0, 8, 8, 1, 1];
+/// The same, while others want to write.
+const CROSSING_WRITTEN: [u32; Mode::COUNT] = [4, 0, 4, 4, 2, 1];
 
 fn taste() -> impl Strategy<Value = Taste> {
-    let modes = select(&[ANY_MODE, SHARING, WRITING, CROSSING][..]);
+    let modes = select(&[ANY_MODE, SHARING, WRITING, CROSSING, CROSSING_WRITTEN][..]);
     let conversions = select(&[2, 8, 16][..]);
     let leaving = select(&[1, 1, 8][..]);
     (
         1..=NAMES,
         conversions,
         0..=5usize,
-        any::<bool>(),
+        select(&[Conversions::Any, Conversions::Knotted, Conversions::Tangled][..]),
         leaving,
         modes,
     )
-        .prop_map(|(names, conversions, flags, knots, leaving, modes)| Taste {
-            names,
-            conversions,
-            flags,
-            knots,
-            leaving,
-            modes,
-        })
+        .prop_map(
+            |(names, conversions, flags, conversions_are, leaving, modes)| Taste {
+                names,
+                conversions,
+                flags,
+                conversions_are,
+                leaving,
+                modes,
+            },
+        )
 }
 
 fn weighted<T: Clone + core::fmt::Debug + 'static>(choices: &[(u32, T)]) -> BoxedStrategy<T> {
@@ -163,6 +176,20 @@ fn knotting_flags(count: usize) -> BoxedStrategy<Flags> {
     )
 }
 
+fn tangling_flags(_: usize) -> BoxedStrategy<Flags> {
+    weighted(&[
+        (4, Flags::NODLCKWT.with(Flags::NOORDER)),
+        (4, Flags::QUECVT.with(Flags::ALTPR)),
+        (2, Flags::QUECVT.with(Flags::ALTCW)),
+        (4, Flags::default()),
+        (2, Flags::QUECVT),
+        (2, Flags::NODLCKWT),
+        (1, Flags::NODLCKWT.with(Flags::NOORDER).with(Flags::ALTPR)),
+        (1, Flags::CONVDEADLK),
+        (1, Flags::NOQUEUE),
+    ])
+}
+
 fn unlock_flags() -> BoxedStrategy<Flags> {
     weighted(&[
         (8, Flags::default()),
@@ -227,10 +254,10 @@ fn op(taste: Taste) -> BoxedStrategy<Op> {
             })
             .boxed()
     };
-    let conversion_flags = if taste.knots {
-        knotting_flags
-    } else {
-        conversion_flags
+    let conversion_flags = match taste.conversions_are {
+        Conversions::Any => conversion_flags,
+        Conversions::Knotted => knotting_flags,
+        Conversions::Tangled => tangling_flags,
     };
     let none = || Just(Pick::Ever(0)).boxed();
     let orphan = || any::<u16>().prop_map(Pick::Orphan).boxed();
@@ -369,6 +396,7 @@ const RARE: &[&str] = &[
     "alternative later",
     "busy",
     "completion of an orphan",
+    "CW no longer wanted",
     "conversion by another walk",
     "conversion cancelled",
     "conversion in place",
@@ -416,7 +444,7 @@ fn programs_reach_the_rare_paths() {
     let mut runner = TestRunner::deterministic();
     let mut seen = BTreeMap::<&str, u32>::new();
     let mut failures = 0;
-    for n in 0..600 {
+    for n in 0..1500 {
         let program = program().new_tree(&mut runner).unwrap().current();
         let mut twin = Twin::new(n % 10 == 0);
         run(&program, &mut twin);
