@@ -183,19 +183,19 @@ fn read_request<'a>(
     Ok(bytes)
 }
 
-/// Reads the requests of a series. Whatever is as long, but cannot be seen to be a series, is
-/// refused for its size, as it was before there were any.
-fn read_series(source: &mut impl Source) -> Result<KVVec<u8>> {
+/// Reads the requests of a series, and tells the first one's manner. Whatever is as long, but cannot
+/// be seen to be a series, is refused for its size, as it was before there were any.
+fn read_series(source: &mut impl Source) -> Result<(KVVec<u8>, Manner)> {
     let length = source.len();
     if length > wire::SERIES_MAX {
         return Err(EINVAL);
     }
     let bytes = source.copy_all()?;
-    wire::check_series(&bytes)?;
+    let manner = wire::manner_of_series(&bytes)?;
     if bytes.len() != length {
         return Err(EFAULT);
     }
-    Ok(bytes)
+    Ok((bytes, manner))
 }
 
 /// Answers a read of exactly as many bytes as a version takes.
@@ -250,7 +250,9 @@ impl Device for ControlDevice {
         let mut buffer = REQUEST_BUFFER;
         let bytes = read_request(source, &mut buffer)?;
         let mut widened = Widened::new();
-        device.carry_out(Request::parse(bytes, Manner::of(bytes)?, &mut widened)?)
+        let manner = Manner::of(bytes)?;
+        manner.check_length(bytes)?;
+        device.carry_out(Request::parse(bytes, manner, &mut widened)?)
     }
 }
 
@@ -396,13 +398,15 @@ impl Device for LockspaceDevice {
     #[inline(always)]
     fn write(device: &Self, source: &mut impl Source) -> Result<usize> {
         if source.len() > wire::REQUEST_MAX {
-            return device.carry_out_series(&read_series(source)?);
+            let (bytes, manner) = read_series(source)?;
+            return device.carry_out_series(&bytes, manner);
         }
         let mut buffer = REQUEST_BUFFER;
         let bytes = read_request(source, &mut buffer)?;
         let manner = Manner::of(bytes)?;
         if manner != Manner::PLAIN {
             device.file.queue().heed(manner);
+            manner.check_length(bytes)?;
         }
         match device.carry_out(bytes, manner, false) {
             // Its manner is read again, for to keep it costs all who do not come here.
@@ -420,11 +424,12 @@ const PACE: usize = 16;
 const ATTEMPTS: usize = 8;
 
 impl LockspaceDevice {
-    /// Carries out requests one after the other, up to the first that fails, or until the program is
-    /// killed. Returns how many there were, or the error if it was the first.
-    fn carry_out_series(&self, bytes: &[u8]) -> Result<usize> {
+    /// Carries out requests one after the other, the first in this manner, up to the first that fails,
+    /// or until the program is killed. Returns how many there were, or the error if it was the first.
+    fn carry_out_series(&self, bytes: &[u8], manner: Manner) -> Result<usize> {
         let mut rest = bytes;
-        let mut heeded = Manner::PLAIN;
+        let mut heeded = manner;
+        self.file.queue().heed(manner);
         let mut count = 0;
         while !rest.is_empty() {
             if count % PACE == 0 && pause().is_err() {

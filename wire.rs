@@ -84,16 +84,21 @@ impl Manner {
     const EXTENDED: u32 = 2;
 
     /// That of a request that is alone. In this order: `EINVAL` for its size, `EBADE` for a version
-    /// that is neither 6.0 nor 6.1, `EINVAL` for another length than it says.
+    /// that is neither 6.0 nor 6.1.
     #[inline(always)]
     pub(crate) fn of(bytes: &[u8]) -> Result<Manner> {
         check_request_size(bytes.len())?;
         let (header, _) = Header::ref_from_prefix(bytes).map_err(|_| EINVAL)?;
-        let manner = header.manner()?;
-        if manner.is_extended() && header.length_in(bytes) != bytes.len() {
+        header.manner()
+    }
+
+    /// `EINVAL` if an extended request, which is alone, says that it has another length.
+    pub(crate) fn check_length(self, bytes: &[u8]) -> Result {
+        let (header, _) = Header::ref_from_prefix(bytes).map_err(|_| EINVAL)?;
+        if self.is_extended() && header.length_in(bytes) != bytes.len() {
             return Err(EINVAL);
         }
-        Ok(manner)
+        Ok(())
     }
 
     /// How wide its addresses are.
@@ -504,9 +509,9 @@ pub(crate) fn check_request_size(size: usize) -> Result {
     }
 }
 
-/// `EINVAL` if this does not begin with an extended request.
-pub(crate) fn check_series(bytes: &[u8]) -> Result {
-    extended_header(bytes).map(drop)
+/// The manner of the first request of a series; `EINVAL` if it is not extended.
+pub(crate) fn manner_of_series(bytes: &[u8]) -> Result<Manner> {
+    extended_header(bytes).map(|(_, manner)| manner)
 }
 
 #[inline(always)]
@@ -815,7 +820,9 @@ mod tests {
     #[inline(always)]
     fn parse(bytes: &[u8]) -> Result<Request<'_>> {
         let widened = Box::leak(Box::new(Widened::new()));
-        Request::parse(bytes, Manner::of(bytes)?, widened)
+        let manner = Manner::of(bytes)?;
+        manner.check_length(bytes)?;
+        Request::parse(bytes, manner, widened)
     }
 
     /// The same request as an extended one.

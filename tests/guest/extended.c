@@ -261,6 +261,27 @@ TEST_F(series, one_record_for_older_programs)
 	ASSERT_EQ(2, read_ids(self->other, ids, sizeof(struct record) * MANY, 0));
 }
 
+/* However wrong it was. */
+TEST_F(series, several_records_after_a_malformed_request)
+{
+	struct request r = extended(named(EX, 0, 0));
+	uint16_t length = 7;
+	int ids[MANY];
+
+	memcpy(r.bytes + 14, &length, sizeof(length));
+	for (int size = r.size; size <= 2 * (int)r.size; size += r.size) {
+		int fd = open_lockspace(self->ls.name, O_NONBLOCK);
+
+		memcpy(self->series->bytes, r.bytes, r.size);
+		ASSERT_GT(submit(fd, named(CR, 0, 1)), 0);
+		ASSERT_GT(submit(fd, named(CR, 0, 2)), 0);
+		ASSERT_EQ(-1, write(fd, self->series->bytes, size));
+		ASSERT_EQ(EINVAL, errno);
+		ASSERT_EQ(2, read_ids(fd, ids, sizeof(struct record) * MANY, 0));
+		close(fd);
+	}
+}
+
 /* The records that did not arrive stay, in order. */
 TEST_F(series, records_that_did_not_arrive)
 {
