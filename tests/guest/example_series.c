@@ -29,13 +29,16 @@ static void add(struct dlm_write_request request, const char *name)
 	size += length;
 }
 
-/* Asks for them all. Returns how many were carried out. */
-static int ask(int fd)
+/* Asks for them all. */
+static void ask(int fd, const char *what)
 {
 	int count = write(fd, series, size);
 
+	if (count < 0)
+		err(1, "%s", what);
+	if (count < LOCKS)
+		errx(1, "%s: the one after the first %d failed", what, count);
 	size = 0;
-	return count;
 }
 
 static void lock_all(int fd, uint32_t ids[LOCKS])
@@ -54,8 +57,7 @@ static void lock_all(int fd, uint32_t ids[LOCKS])
 		lock.i.lock.castparam = (void *)i;
 		add(lock, name);
 	}
-	if (ask(fd) != LOCKS)
-		err(1, "lock");
+	ask(fd, "lock");
 	length = read(fd, records, sizeof(records));
 	if (length < 0)
 		err(1, "read");
@@ -79,8 +81,7 @@ static void unlock_all(int fd, const uint32_t ids[LOCKS])
 		unlock.i.lock.flags = RETURN;
 		add(unlock, "");
 	}
-	if (ask(fd) != LOCKS)
-		err(1, "unlock");
+	ask(fd, "unlock");
 }
 
 int main(void)
