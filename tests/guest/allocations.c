@@ -206,7 +206,10 @@ TEST_F(allocations, lock)
 	ASSERT_GT(failures, 0);
 }
 
-/* Memory that is not there at once is waited for, when no lock is held. The first that fails may be another. */
+/*
+ * Memory that is not there at once is waited for, when no lock is held. What fails first may be some
+ * other allocation.
+ */
 TEST_F(allocations, lock_at_the_second_attempt)
 {
 	int id;
