@@ -28,10 +28,10 @@ mod wire;
 use crate::{
     kernel_edge::{
         data,
+        insist,
         is_administrator,
         is_exported,
         is_nonblocking,
-        make_room,
         pause,
         prefix,
         promise_stream,
@@ -420,9 +420,6 @@ impl Device for LockspaceDevice {
 /// killed.
 const PACE: usize = 16;
 
-/// Others may use up the room that has been made for a request: so often it is made again.
-const ATTEMPTS: usize = 8;
-
 impl LockspaceDevice {
     /// Carries out requests one after the other, the first in this manner, up to the first that fails,
     /// or until the program is killed. Returns how many there were, or the error if it was the first.
@@ -453,27 +450,11 @@ impl LockspaceDevice {
         Ok(count)
     }
 
-    /// Carries out a request again if it has failed for want of memory, which is only taken if it is
-    /// there at once, after making room.
+    /// [`insist`]s on a request. A call of its own, since a closure would cost also who does not come
+    /// here.
     #[cold]
-    fn insist(
-        &self,
-        mut error: Error,
-        bytes: &[u8],
-        manner: Manner,
-        in_series: bool,
-    ) -> Result<usize> {
-        for _ in 0..ATTEMPTS {
-            if error != ENOMEM {
-                break;
-            }
-            make_room()?;
-            match self.carry_out_apart(bytes, manner, in_series) {
-                Err(again) => error = again,
-                result => return result,
-            }
-        }
-        Err(error)
+    fn insist(&self, error: Error, bytes: &[u8], manner: Manner, in_series: bool) -> Result<usize> {
+        insist(error, || self.carry_out_apart(bytes, manner, in_series))
     }
 
     /// The same as [`Self::carry_out`], not inlined.

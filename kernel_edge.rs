@@ -397,12 +397,25 @@ pub(crate) fn pause() -> Result {
 /// More memory than most requests take, in bytes.
 const ROOM: usize = 1 << 14;
 
-/// Sees to it that there is some memory for the calling program, waiting for it if need be, and for the
-/// killer of its memory cgroup; no lock may be held. `ENOMEM`.
+/// Others may use up the room that has been made: so often it is made again.
+const ATTEMPTS: usize = 8;
+
+/// Tries again what has ended with `error`, if that is for want of memory, which was only taken if it
+/// was there at once. Before, it is waited for until there is some, and for the killer of the program's
+/// memory cgroup; no lock may be held. `ENOMEM`, and what `attempt` returns.
 #[cold]
-pub(crate) fn make_room() -> Result {
-    drop(KVec::<u8>::with_capacity(ROOM, GFP_KERNEL_ACCOUNT)?);
-    Ok(())
+pub(crate) fn insist<R>(mut error: Error, attempt: impl Fn() -> Result<R>) -> Result<R> {
+    for _ in 0..ATTEMPTS {
+        if error != ENOMEM {
+            break;
+        }
+        drop(KVec::<u8>::with_capacity(ROOM, GFP_KERNEL_ACCOUNT)?);
+        match attempt() {
+            Err(again) => error = again,
+            result => return result,
+        }
+    }
+    Err(error)
 }
 
 /// The time since an arbitrary moment in the past, in steps of a few milliseconds: cheap to ask

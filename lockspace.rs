@@ -19,7 +19,7 @@ use crate::{
     callbacks::Queue,
     kernel_edge::{
         coarse_time,
-        make_room,
+        insist,
         may_log,
         pause,
         reschedule,
@@ -682,10 +682,7 @@ impl Survey {
             self.in_shard(|table, _| table.add_surveyor())
                 .unwrap_or(Ok(NONE))
         };
-        add().or_else(|_| {
-            make_room()?;
-            add()
-        })
+        add().or_else(|error| insist(error, add))
     }
 
     /// Shows the item to `f`, if it is still there.

@@ -56,8 +56,8 @@ const fn fitting(bytes: usize, size: usize) -> usize {
     }
 }
 
-/// How memory is taken while locks are held: if it is there at once. Who holds none makes room and tries
-/// again, see `make_room` at the kernel's edge, so nobody else waits until there is some. Only what
+/// How memory is taken while locks are held: if it is there at once. Who holds none can wait for some
+/// and try again, as `insist` at the kernel's edge does, so nobody else has to. Only what
 /// has to be in one piece however large it grows is waited for, and that it grows is rare.
 #[inline(always)]
 pub(crate) fn at_once() -> Flags {
