@@ -192,7 +192,7 @@ impl Queue {
 
     /// Copies a record that has been taken out to where the program's memory has to be fetched
     /// first. `EFAULT`: it is the first again, even if another reader has meanwhile taken what came
-    /// after it.
+    /// after it. `ENODEV`.
     #[cold]
     fn tell_slowly<'a>(
         &'a self,
@@ -202,14 +202,19 @@ impl Queue {
     ) -> Result<Guard<'a, Inner, MutexBackend>> {
         let bytes = inner.records.bytes(entry, inner.manner.width());
         drop(inner);
-        let copied = destination.copy(bytes.get());
+        let told = destination.copy(bytes.get()) == bytes.get().len();
         let mut inner = self.inner.lock();
-        if copied != bytes.get().len() {
-            inner.records.untold(entry);
-            self.announce(inner);
-            return Err(EFAULT);
+        match (told, inner.hung_up) {
+            (true, false) => inner.records.told(entry),
+            (false, false) => {
+                inner.records.untold(entry);
+                self.announce(inner);
+                return Err(EFAULT);
+            }
+            // The records may be gone with the lockspace.
+            (true, true) => {}
+            (false, true) => return Err(ENODEV),
         }
-        inner.records.told(entry);
         Ok(inner)
     }
 
@@ -268,8 +273,8 @@ impl Queue {
         self.closed.store(true, Relaxed);
     }
 
-    /// No lock can tell anything here any more: gives up the records, some at a time, until it
-    /// returns false.
+    /// No lock can tell anything here any more, and nobody is to read what was told: gives up the
+    /// records, some at a time, until it returns false.
     pub(crate) fn dismantle(&self) -> bool {
         self.inner.lock().records.dismantle()
     }

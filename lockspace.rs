@@ -208,7 +208,8 @@ impl Lockspace {
         shards.any(|shard| !shard.table.lock().is_empty())
     }
 
-    /// Frees the locks of a lockspace that has ended; no lock may be held.
+    /// Frees the locks of a lockspace that has ended, and what they still had to tell; no lock may be
+    /// held.
     fn clear(&self) {
         for shard in self.made_shards() {
             // Nobody will look for an id there.
@@ -218,6 +219,22 @@ impl Lockspace {
                 reschedule();
             }
         }
+        // Not before the tables, as what was under way in one could still tell something.
+        let mut next = 0;
+        while let Some(queue) = self.queue_from(next) {
+            next = address(&queue) + 1;
+            while queue.dismantle() {
+                reschedule();
+            }
+        }
+    }
+
+    /// The first queue of an open file whose address is at least this.
+    fn queue_from(&self, address: usize) -> Option<Arc<Queue>> {
+        let files = self.files.lock();
+        let cursor = files.cursor_lower_bound(&address)?;
+        let (_, queue) = cursor.current();
+        Some(queue.clone())
     }
 
     /// Makes a shard, unless somebody else has.

@@ -1,7 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Lockspaces: creating, sharing, removing, and what is left to those who have one open then. */
+#include <errno.h>
+#include <linux/userfaultfd.h>
+#include <pthread.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include "dlm_test.h"
 
@@ -348,6 +354,67 @@ TEST_F(removed, blocked_poll_is_woken)
 	ASSERT_TRUE(asleep(child));
 	ASSERT_REMOVED(FORCE);
 	ASSERT_EQ(0, expect_child(child));
+}
+
+/* A read into memory that has to be fetched first, for longer than the lockspace is there. */
+struct slow_read {
+	struct lockspace *ls;
+	int fd, result;
+	void *memory;
+};
+
+static void *read_slowly(void *data)
+{
+	struct slow_read *slow = data;
+
+	slow->result = read(slow->fd, slow->memory, sizeof(struct record));
+	if (slow->result < 0)
+		slow->result = -errno;
+	return NULL;
+}
+
+/* Returns whether all was as it had to be for there to be a result. */
+static bool remove_meanwhile(struct slow_read *slow, bool is_memory)
+{
+	struct uffdio_api api = { .api = UFFD_API };
+	int faults = syscall(SYS_userfaultfd, O_CLOEXEC), size = getpagesize();
+	struct uffdio_register all = { .mode = UFFDIO_REGISTER_MODE_MISSING };
+	struct uffdio_zeropage zeros = { };
+	struct uffd_msg fault;
+	pthread_t reader;
+
+	slow->memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	all.range = (struct uffdio_range){ (uintptr_t)slow->memory, size };
+	zeros.range = all.range;
+	if (ioctl(faults, UFFDIO_API, &api) || ioctl(faults, UFFDIO_REGISTER, &all) ||
+	    pthread_create(&reader, NULL, read_slowly, slow) ||
+	    read(faults, &fault, sizeof(fault)) != sizeof(fault) ||
+	    remove_lockspace(slow->ls->control, slow->ls->minor, FORCE))
+		return false;
+	if (is_memory ? ioctl(faults, UFFDIO_ZEROPAGE, &zeros) :
+			munmap(slow->memory, size) || ioctl(faults, UFFDIO_WAKE, &all.range))
+		return false;
+	return !pthread_join(reader, NULL) && !close(faults);
+}
+
+TEST_F(removed, a_slow_reader_gets_its_record)
+{
+	struct slow_read slow = { .ls = &self->ls, .fd = self->fd };
+	int id = lock(self->fd, EX, 0, "s");
+
+	ASSERT_TRUE(remove_meanwhile(&slow, true));
+	EXPECT_STREQ("granted", describe(slow.memory, slow.result, id));
+	EXPECT_EQ(0, close(self->fd));
+}
+
+TEST_F(removed, a_slow_reader_without_memory_does_not)
+{
+	struct slow_read slow = { .ls = &self->ls, .fd = self->fd };
+
+	lock(self->fd, EX, 0, "s");
+	ASSERT_TRUE(remove_meanwhile(&slow, false));
+	EXPECT_EQ(-ENODEV, slow.result);
+	EXPECT_EQ(0, close(self->fd));
 }
 
 /* A new lockspace of that name has nothing to do with the old descriptors. */

@@ -200,6 +200,20 @@ static void lock_until_killed(struct shared *shared, const char *lockspace)
 	}
 }
 
+static void hold_and_read_too_late(struct shared *shared, const char *lockspace)
+{
+	int fd = open_lockspace(lockspace, O_NONBLOCK);
+	struct record record;
+
+	enter_group(true);
+	lock_all(shared, fd);
+	reach(shared, 1);
+	await_stage(shared, 2);
+	if (read_record(fd, &record) != -ENODEV)
+		fail(shared, "there is something to read");
+	_exit(0);
+}
+
 static void create_lockspaces(struct shared *shared)
 {
 	int control = open_control();
@@ -315,6 +329,18 @@ TEST_F_TIMEOUT(pressure, the_killed_let_go, 300)
 	close(self->fd);
 	ASSERT_EQ(0, remove_lockspace(self->ls.control, self->ls.minor, 0));
 	ASSERT_MEMORY_IS_BACK();
+}
+
+/* Locks, and what they had to tell: all goes with the lockspace, though its file stays open. */
+TEST_F_TIMEOUT(pressure, removed_by_force, 300)
+{
+	CONFINE(hold_and_read_too_late, self->ls.name);
+	AWAIT_STAGE(1);
+	ASSERT_GT(self->shared->count, 1000);
+	ASSERT_EQ(0, remove_lockspace(self->ls.control, self->ls.minor, DLM_USER_LSFLG_FORCEFREE));
+	ASSERT_MEMORY_IS_BACK();
+	reach(self->shared, 2);
+	ASSERT_ENDED_WELL();
 }
 
 TEST_F_TIMEOUT(pressure, no_lockspace_when_memory_is_used_up, 300)
