@@ -34,7 +34,6 @@ use crate::{
         is_nonblocking,
         pause,
         prefix,
-        promise_stream,
         Destination,
         Device,
         Folder,
@@ -113,7 +112,7 @@ impl kernel::InPlaceModule for DlmDevice {
             },
             _control <- Registration::new(
                 string(&[prefix().to_bytes(), b"-control"])?,
-                Registry::new(Site::new())?,
+                Registry::new(Site::new()?)?,
             ),
             _monitor <- Registration::new(string(&[prefix().to_bytes(), b"-monitor"])?, ()),
             _: {
@@ -221,7 +220,7 @@ impl MiscDevice for ControlDevice {
     type Ptr = KBox<Self>;
 
     fn open(_file: &File, misc: &MiscDeviceRegistration<Self>) -> Result<KBox<Self>> {
-        let registry = data(misc).clone();
+        let registry = data(misc)?.clone();
         Ok(KBox::new(ControlDevice { registry }, GFP_KERNEL_ACCOUNT)?)
     }
 
@@ -237,7 +236,7 @@ impl MiscDevice for ControlDevice {
 impl Device for ControlDevice {
     type Data = Arc<Registry>;
 
-    const POLLS: bool = false;
+    const STREAMS: bool = false;
 
     fn read(_device: &Self, destination: &mut impl Destination, _wait: bool) -> Result<usize> {
         if destination.len() != wire::VERSION_LEN {
@@ -300,7 +299,7 @@ impl MiscDevice for MonitorDevice {
 impl Device for MonitorDevice {
     type Data = ();
 
-    const POLLS: bool = false;
+    const STREAMS: bool = false;
 }
 
 /// `/dev/dlm_<lockspace>`.
@@ -310,14 +309,14 @@ struct LockspaceDevice {
 
 /// What the doors of all lockspaces share: the folder of their tables in debugfs.
 struct Site {
-    tables: Folder,
+    tables: Arc<Folder>,
 }
 
 impl Site {
-    fn new() -> Self {
-        Site {
-            tables: Folder::new(prefix()),
-        }
+    fn new() -> Result<Self> {
+        Ok(Site {
+            tables: Arc::new(Folder::new(prefix()), GFP_KERNEL)?,
+        })
     }
 }
 
@@ -334,7 +333,7 @@ impl Door for LockspaceDoor {
         let mut tables = KVec::with_capacity(Kind::ALL.len(), GFP_KERNEL_ACCOUNT)?;
         for kind in Kind::ALL {
             let name = string(&[name, kind.suffix()])?;
-            let table = ListingFile::new(&site.tables, &name, lockspace.clone(), kind);
+            let table = ListingFile::new(site.tables.clone(), &name, lockspace.clone(), kind);
             tables.push(table, GFP_KERNEL_ACCOUNT)?;
         }
         let name = string(&[prefix().to_bytes(), b"_", name])?;
@@ -354,9 +353,8 @@ impl Door for LockspaceDoor {
 impl MiscDevice for LockspaceDevice {
     type Ptr = KBox<Self>;
 
-    fn open(file: &File, misc: &MiscDeviceRegistration<Self>) -> Result<KBox<Self>> {
-        promise_stream(file);
-        let file = data(misc).open()?;
+    fn open(_file: &File, misc: &MiscDeviceRegistration<Self>) -> Result<KBox<Self>> {
+        let file = data(misc)?.open()?;
         Ok(KBox::new(LockspaceDevice { file }, GFP_KERNEL_ACCOUNT)?)
     }
 
@@ -377,7 +375,7 @@ impl MiscDevice for LockspaceDevice {
 impl Device for LockspaceDevice {
     type Data = Arc<Lockspace>;
 
-    const POLLS: bool = true;
+    const STREAMS: bool = true;
 
     fn poll(device: &Self, file: &File, table: PollTable<'_>) -> u32 {
         device.file.queue().poll(file, table)

@@ -53,13 +53,15 @@ use kernel::{
 };
 
 /// A misc device with data of its own that may be polled. It is to be registered by
-/// [`Registration`], never by upstream's `MiscDeviceRegistration::register`: [`data`] relies on it.
+/// [`Registration`]: by upstream's `MiscDeviceRegistration::register` it could not be opened.
 pub(crate) trait Device: MiscDevice {
     /// What the device is about; [`data`] gives it to `open`.
     type Data: Send + Sync;
 
-    /// Whether [`Self::poll`] means something; a device without is always ready.
-    const POLLS: bool;
+    /// Whether there is not always something to read: [`Self::poll`] means something, and reads and
+    /// writes by an iterator heed [`is_nonblocking`]. So io_uring need not keep a thread for each that
+    /// might wait. Such a file has no position, either, that anybody need follow.
+    const STREAMS: bool;
 
     /// The poll flags of an open file, after registering to be woken.
     fn poll(_private: Private<'_, Self>, _file: &File, _table: PollTable<'_>) -> u32 {
@@ -168,19 +170,29 @@ unsafe fn leave_power_alone(misc: *mut bindings::miscdevice) {
     let _ = misc;
 }
 
-/// The data of the device that is being opened.
-pub(crate) fn data<T: Device>(misc: &MiscDeviceRegistration<T>) -> &T::Data {
-    let registration = misc.as_raw().cast::<Registration<T>>();
-    // SAFETY: As `Device` says, `misc` is the first field of a `Registration<T>`, which is
-    // `repr(C)`. Its `data` was written before it was registered, and it stays registered while
-    // `misc` is borrowed, as `misc_open` holds `misc_mtx` across `open`.
-    unsafe { &(*registration).data }
+/// The data of the device that is being opened. `ENODEV` if it is no [`Registration`].
+pub(crate) fn data<T: Device>(misc: &MiscDeviceRegistration<T>) -> Result<&T::Data> {
+    let misc = misc.as_raw();
+    // SAFETY: It is registered, so its operations were written, and do not change.
+    if !core::ptr::eq(unsafe { (*misc).fops }, Operations::<T>::TABLE) {
+        return Err(ENODEV);
+    }
+    let registration = misc.cast::<Registration<T>>();
+    // SAFETY: As only a `Registration<T>` has these operations, `misc` is the first field of one,
+    // which is `repr(C)`. Its `data` was written before it was registered, and it stays registered
+    // while `misc` is borrowed, as `misc_open` holds `misc_mtx` across `open`.
+    Ok(unsafe { &(*registration).data })
 }
 
 struct Operations<T: Device>(PhantomData<T>);
 
 impl<T: Device> Operations<T> {
     const BASE: bindings::miscdevice = MiscDeviceOptions { name: c"" }.into_raw::<T>();
+
+    const UPSTREAM: bindings::file_operations = {
+        // SAFETY: `into_raw` points `fops` at a static table.
+        unsafe { *Self::BASE.fops }
+    };
 
     const TABLE: &'static bindings::file_operations = &bindings::file_operations {
         read: if T::HAS_READ_ITER {
@@ -198,10 +210,14 @@ impl<T: Device> Operations<T> {
         } else {
             None
         },
-        poll: if T::POLLS { Some(Self::poll) } else { None },
+        open: if T::STREAMS {
+            Some(Self::open)
+        } else {
+            Self::UPSTREAM.open
+        },
+        poll: if T::STREAMS { Some(Self::poll) } else { None },
         llseek: Some(bindings::noop_llseek),
-        // SAFETY: `into_raw` points `fops` at a static table.
-        ..unsafe { *Self::BASE.fops }
+        ..Self::UPSTREAM
     };
 
     /// What `open` has left for the other operations.
@@ -215,6 +231,25 @@ impl<T: Device> Operations<T> {
         // SAFETY: `open` left the result of `T::Ptr::into_foreign` in `private_data`, which is
         // taken back only by `release`.
         unsafe { <T::Ptr as ForeignOwnable>::borrow((*file).private_data) }
+    }
+
+    /// # Safety
+    ///
+    /// Called by the kernel for a misc device of these operations, with a file that is being opened.
+    unsafe extern "C" fn open(
+        inode: *mut bindings::inode,
+        file: *mut bindings::file,
+    ) -> kernel::ffi::c_int {
+        let Some(open) = Self::UPSTREAM.open else {
+            return ENXIO.to_errno();
+        };
+        // SAFETY: Its condition is ours.
+        let error = unsafe { open(inode, file) };
+        if error == 0 {
+            // SAFETY: The file is being opened, so nobody else looks at its mode yet.
+            unsafe { (*file).f_mode |= FMODE_STREAM | FMODE_NOWAIT };
+        }
+        error
     }
 
     /// # Safety
@@ -309,13 +344,6 @@ fn result(outcome: Result<usize>) -> isize {
 const FMODE_STREAM: bindings::fmode_t = 1 << 21;
 const FMODE_NOWAIT: bindings::fmode_t = 1 << 27;
 const IOCB_NOWAIT: kernel::ffi::c_int = 1 << 3;
-
-/// To be called by `open`: the file has no position that anybody need follow, and its calls heed
-/// [`is_nonblocking`], so io_uring need not keep a thread for each that might wait.
-pub(crate) fn promise_stream(file: &File) {
-    // SAFETY: The file is being opened, so nobody else looks at its mode yet.
-    unsafe { (*file.as_ptr()).f_mode |= FMODE_STREAM | FMODE_NOWAIT };
-}
 
 /// Whether a call must not wait for something to be heard.
 pub(crate) fn is_nonblocking<T: ForeignOwnable>(kiocb: &Kiocb<'_, T>) -> bool {

@@ -63,7 +63,7 @@ pub(crate) fn write_bytes(out: &SeqFile, bytes: &[u8]) {
     unsafe { bindings::seq_write(seq, bytes.as_ptr().cast(), bytes.len()) };
 }
 
-/// A folder in debugfs; dropping it removes it with all that is in it.
+/// A folder in debugfs, which each file in it keeps; dropping it removes it.
 ///
 /// # Invariants
 ///
@@ -86,7 +86,7 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // SAFETY: By the type invariants; the files in it are gone, or will find out.
+        // SAFETY: By the type invariants. No file is left in it, as each keeps its folder.
         unsafe { bindings::debugfs_remove(self.0) };
     }
 }
@@ -96,10 +96,11 @@ impl Drop for Folder {
 ///
 /// # Invariants
 ///
-/// `entry` is what debugfs gave for the file, perhaps an error. The file carries `_subject`, and as
-/// auxiliary data its kind.
+/// `entry` is what debugfs gave for the file in `_folder`, perhaps an error. The file carries
+/// `_subject`, and as auxiliary data its kind.
 pub(crate) struct ListingFile<L: Listing> {
     entry: *mut bindings::dentry,
+    _folder: Arc<Folder>,
     _subject: Arc<L::Subject>,
 }
 
@@ -111,7 +112,7 @@ unsafe impl<L: Listing> Sync for ListingFile<L> {}
 
 impl<L: Listing> ListingFile<L> {
     pub(crate) fn new(
-        folder: &Folder,
+        folder: Arc<Folder>,
         name: &CStr,
         subject: Arc<L::Subject>,
         kind: &'static L::Kind,
@@ -131,6 +132,7 @@ impl<L: Listing> ListingFile<L> {
         };
         ListingFile {
             entry,
+            _folder: folder,
             _subject: subject,
         }
     }
@@ -138,8 +140,8 @@ impl<L: Listing> ListingFile<L> {
 
 impl<L: Listing> Drop for ListingFile<L> {
     fn drop(&mut self) {
-        // SAFETY: By the type invariants. When it returns, nobody uses the subject any more, which
-        // is let go of after this.
+        // SAFETY: By the type invariants, and the file is still there, as its folder is. When it
+        // returns, nobody uses the subject any more. Both are let go of after this.
         unsafe { bindings::debugfs_remove(self.entry) };
     }
 }
