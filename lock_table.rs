@@ -109,7 +109,7 @@ use kernel::prelude::*;
 /// Where the owner of a lock keeps what it needs to tell about it; opaque to the table.
 pub(crate) type Ticket = u32;
 
-/// A lock's id, as programs know it: 1 to 2^31 - 1.
+/// A lock's id, as programs know it: more than 0, and less than 2^31 - 4096.
 pub(crate) type LockId = u32;
 
 /// The end of an operation.

@@ -36,7 +36,10 @@ use crate::{
         Outcome,
         Purge, //
     },
-    slab::NONE,
+    slab::{
+        at_once,
+        NONE, //
+    },
     terms::{
         Flags,
         Mode,
@@ -103,7 +106,7 @@ struct Shard {
 }
 
 /// A set of resources and their locks.
-#[pin_data]
+#[pin_data(PinnedDrop)]
 pub(crate) struct Lockspace {
     name: SpaceName,
     /// Its own, so that programs cannot choose names that meet in one bucket.
@@ -229,10 +232,10 @@ impl Lockspace {
         }
     }
 
-    /// The first queue of an open file whose address is at least this.
-    fn queue_from(&self, address: usize) -> Option<Arc<Queue>> {
+    /// The first queue of an open file whose address is at least `start`.
+    fn queue_from(&self, start: usize) -> Option<Arc<Queue>> {
         let files = self.files.lock();
-        let cursor = files.cursor_lower_bound(&address)?;
+        let cursor = files.cursor_lower_bound(&start)?;
         let (_, queue) = cursor.current();
         Some(queue.clone())
     }
@@ -247,7 +250,7 @@ impl Lockspace {
             let shard = pin_init!(Shard {
                 table <- new_mutex!(table, "dlm_device::Shard"),
             });
-            place.populate(KBox::pin_init(shard, GFP_KERNEL_ACCOUNT)?);
+            place.populate(KBox::pin_init(shard, at_once())?);
         }
         Ok(place.as_ref().ok_or(ENOMEM)?)
     }
@@ -348,6 +351,14 @@ impl Lockspace {
 
     fn shard_of_id(&self, id: LockId) -> u32 {
         IdSpace::shard_of(id, self.shard_bits)
+    }
+}
+
+#[pinned_drop]
+impl PinnedDrop for Lockspace {
+    /// With the module go lockspaces that nobody has removed, and their orphans may be many.
+    fn drop(self: Pin<&mut Self>) {
+        self.clear();
     }
 }
 

@@ -46,7 +46,7 @@ const REQUEST_MIN: usize = size_of::<Header>() + size_of::<LockParams32>() + VAL
 /// that fs/dlm wants it.
 const REQUEST_MIN_64: usize = 104;
 
-/// Longer ones too.
+/// Longer writes than that of a 64-bit program with the longest name are refused, or are a series.
 pub(crate) const REQUEST_MAX: usize =
     size_of::<Header>() + size_of::<LockParams>() + VALUE_LEN + NAME_MAX;
 
@@ -413,7 +413,7 @@ impl Change<'_> {
     }
 }
 
-/// Flags of a request, as in `DLM_LKF_*`, that only an extended one can have.
+/// A flag among those of `DLM_LKF_*` that only an extended request can have.
 const RETURN: Flags = Flags(1 << 31);
 
 impl Reply {
