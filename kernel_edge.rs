@@ -367,6 +367,15 @@ fn is_dying() -> bool {
     pending & KILLED != 0
 }
 
+/// Whether another thread is to run as soon as the calling one leaves the kernel.
+#[cfg(all(CONFIG_ARCH_HAS_PREEMPT_LAZY, CONFIG_THREAD_INFO_IN_TASK))]
+fn is_overdue() -> bool {
+    // SAFETY: The current task exists; its flags may change at any time, but are a word.
+    let flags =
+        unsafe { (&raw const (*kernel::current!().as_ptr()).thread_info.flags).read_volatile() };
+    flags & (1 << bindings::TIF_NEED_RESCHED_LAZY) != 0
+}
+
 /// Whether the calling thread may administer the system.
 pub(crate) fn is_administrator() -> bool {
     // SAFETY: Only looks at the current task, in process context.
@@ -403,8 +412,14 @@ impl Hasher {
 }
 
 /// Lets others run, in the middle of long work; no lock may be held. Kernels that preempt at any
-/// time have no such call, and need none.
+/// time have no such call, and need none; those that preempt lazily leave it to the next tick but one,
+/// unless the program leaves the kernel before.
 pub(crate) fn reschedule() {
+    #[cfg(all(CONFIG_ARCH_HAS_PREEMPT_LAZY, CONFIG_THREAD_INFO_IN_TASK))]
+    if is_overdue() {
+        // SAFETY: May be called wherever sleeping is allowed; the thread goes on when it is its turn.
+        unsafe { bindings::schedule() };
+    }
     #[cfg(any(not(CONFIG_PREEMPTION), CONFIG_PREEMPT_DYNAMIC))]
     // SAFETY: May be called wherever sleeping is allowed.
     unsafe {

@@ -42,6 +42,7 @@ static const struct benchmark {
 	{ "names", names, NOTHING },
 	{ "close", closing, NULL },
 	{ "close_wait", close_wait, NULL },
+	{ "close_wait_ahead", close_wait_ahead, NULL },
 	{ "memory", memory, NULL },
 	{ "lockspaces", lockspaces, NULL },
 	{ "pairs", pairs, NULL },

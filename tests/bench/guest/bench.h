@@ -27,7 +27,7 @@ void sample(const char *metric, double value);
 typedef void measure(long n, int rounds);
 measure cycle, convert_cycle, returned, in_series, in_series_returned, flocks, handover_asked,
 	handover_unasked, wake_read, wake_poll, wake_epoll, waiters, holders, names, closing, close_wait,
-	memory, lockspaces, pairs;
+	close_wait_ahead, memory, lockspaces, pairs;
 
 static inline uint64_t now(void)
 {
