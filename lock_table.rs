@@ -583,7 +583,8 @@ impl<O: Owner> LockTable<O> {
         if candidate.may_write(verdict) {
             self.prepare_value(resource)?;
         }
-        let waits = !ask.flags.any(Flags::NOQUEUE);
+        let granted = matches!(verdict, Verdict::Grant { .. });
+        let waits = !granted && !ask.flags.any(Flags::NOQUEUE);
         self.redirect(lock, ask, value, change, Occasion::Operation { waits })?;
         let entry = &mut self.locks[lock];
         entry.flags = ask.flags;

@@ -342,7 +342,7 @@ impl Records {
     ) -> Result<Ticket> {
         let slot = &self.slots[ticket];
         let user = change.apply(slot.user);
-        if slot.is_idle() && !value {
+        if slot.is_idle() && (!value || slot.value != NONE) {
             return self.change_idle(ticket, user, occasion);
         }
         let old = slot.spare;
@@ -372,7 +372,7 @@ impl Records {
         Ok(current)
     }
 
-    /// The same where there is nothing untold, and no value to make room for.
+    /// The same where there is nothing untold, and no room to be made for a value.
     #[inline(always)]
     fn change_idle(&mut self, ticket: Ticket, user: User, occasion: Occasion) -> Result<Ticket> {
         let spare = if occasion == (Occasion::Operation { waits: true }) {

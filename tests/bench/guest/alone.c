@@ -36,10 +36,10 @@ void cycle(long, int rounds)
 	close(fd);
 }
 
-static void up_and_down(int fd, int id, long times)
+static void up_and_down(int fd, int id, uint32_t flags, long times)
 {
-	struct request up = convert_request(id, EX, 0);
-	struct request down = convert_request(id, NL, 0);
+	struct request up = convert_request(id, EX, flags);
+	struct request down = convert_request(id, NL, flags);
 
 	while (times--) {
 		ask(fd, &up);
@@ -49,22 +49,33 @@ static void up_and_down(int fd, int id, long times)
 	}
 }
 
-/* convert NL to EX, record, convert EX to NL, record: of all four */
-void convert_cycle(long, int rounds)
+static void convert_to_and_fro(uint32_t flags, int rounds)
 {
 	struct request lock = lock_request(NL, 0, "res");
 	int fd = open_device();
 	int id = ask(fd, &lock);
 
 	hear_status(fd, GRANTED);
-	up_and_down(fd, id, WARM_UP);
+	up_and_down(fd, id, flags, WARM_UP);
 	while (rounds--) {
 		uint64_t start = measured_begin();
 
-		up_and_down(fd, id, TIMES);
+		up_and_down(fd, id, flags, TIMES);
 		sample(NULL, since(start, TIMES));
 	}
 	close(fd);
+}
+
+/* convert NL to EX, record, convert EX to NL, record: of all four */
+void convert_cycle(long, int rounds)
+{
+	convert_to_and_fro(0, rounds);
+}
+
+/* The same of a lock with a value block, which is read and written. */
+void convert_value(long, int rounds)
+{
+	convert_to_and_fro(DLM_LKF_VALBLK, rounds);
 }
 
 /* fs/dlm does not: there the same is done by the calls that it has. */

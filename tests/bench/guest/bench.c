@@ -28,6 +28,7 @@ static const struct benchmark {
 } cases[] = {
 	{ "cycle", cycle, NOTHING },
 	{ "convert", convert_cycle, NOTHING },
+	{ "convert_value", convert_value, NULL },
 	{ "returned", returned, NOTHING },
 	{ "series", in_series, NULL },
 	{ "series_returned", in_series_returned, NULL },

@@ -25,9 +25,9 @@ void sample(const char *metric, double value);
 
 /* Every case comes by here; what a case does is told beside its function. */
 typedef void measure(long n, int rounds);
-measure cycle, convert_cycle, returned, in_series, in_series_returned, flocks, handover_asked,
-	handover_unasked, wake_read, wake_poll, wake_epoll, waiters, holders, names, closing, close_wait,
-	close_wait_ahead, memory, lockspaces, pairs;
+measure cycle, convert_cycle, convert_value, returned, in_series, in_series_returned, flocks,
+	handover_asked, handover_unasked, wake_read, wake_poll, wake_epoll, waiters, holders, names,
+	closing, close_wait, close_wait_ahead, memory, lockspaces, pairs;
 
 static inline uint64_t now(void)
 {
