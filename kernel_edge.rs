@@ -412,8 +412,8 @@ impl Hasher {
 }
 
 /// Lets others run, in the middle of long work; no lock may be held. Kernels that preempt at any
-/// time have no such call, and need none; those that preempt lazily leave it to the next tick but one,
-/// unless the program leaves the kernel before.
+/// time have no such call, and need none. By that of kernels that preempt lazily, others would wait for
+/// the next tick but one.
 pub(crate) fn reschedule() {
     #[cfg(all(CONFIG_ARCH_HAS_PREEMPT_LAZY, CONFIG_THREAD_INFO_IN_TASK))]
     if is_overdue() {

@@ -393,17 +393,30 @@ bool put(const char *path, const char *text)
 	return done;
 }
 
-static long now_ms(void)
+const char *numbered(const char *what, int number)
+{
+	static char name[32];
+
+	snprintf(name, sizeof(name), "%s%d", what, number);
+	return name;
+}
+
+int64_t nanoseconds(void)
 {
 	struct timespec t;
 
 	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000 + t.tv_nsec / 1000000;
+	return t.tv_sec * INT64_C(1000000000) + t.tv_nsec;
+}
+
+static int64_t now_ms(void)
+{
+	return nanoseconds() / 1000000;
 }
 
 bool asleep(pid_t child)
 {
-	long deadline = now_ms() + PATIENCE_MS;
+	int64_t deadline = now_ms() + PATIENCE_MS;
 	char path[32], state = 0;
 
 	snprintf(path, sizeof(path), "/proc/%d/stat", child);

@@ -129,6 +129,12 @@ int expect_child(pid_t child);
 /* Wait until the child sleeps in a system call. */
 bool asleep(pid_t child);
 
+/* "what7"; the next call overwrites it. */
+const char *numbered(const char *what, int number);
+
+/* On the clock that only goes forward. */
+int64_t nanoseconds(void);
+
 /* Write into a file of the kernel's; whether that went well. */
 bool put(const char *path, const char *text);
 

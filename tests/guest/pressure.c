@@ -102,19 +102,11 @@ static void expect(struct shared *shared, int number, const char *words, const c
 		fail(shared, "of number %d is heard \"%s\", not \"%s\"", number, heard, words);
 }
 
-static const char *numbered(int i)
-{
-	static char name[32];
-
-	snprintf(name, sizeof(name), "pressure%d", i);
-	return name;
-}
-
 /* Take locks until memory has run out, and really. */
 static void lock_all(struct shared *shared, int fd)
 {
 	for (int refusals = 0; refusals < REFUSALS;) {
-		int id = lock(fd, EX, WITH_BAST, numbered(shared->count));
+		int id = lock(fd, EX, WITH_BAST, numbered("pressure", shared->count));
 
 		if (id == -ENOMEM)
 			refusals++;
@@ -189,7 +181,7 @@ static void lock_until_killed(struct shared *shared, const char *lockspace)
 
 	enter_group(false);
 	for (;; shared->count++) {
-		int id = lock(fd, EX, DLM_LKF_PERSISTENT * (shared->count % 2), numbered(shared->count));
+		int id = lock(fd, EX, DLM_LKF_PERSISTENT * (shared->count % 2), numbered("pressure", shared->count));
 
 		if (id <= 0)
 			fail(shared, "lock %d: %d", shared->count, id);
@@ -220,7 +212,7 @@ static void create_lockspaces(struct shared *shared)
 
 	enter_group(true);
 	for (int refusals = 0; refusals < REFUSALS;) {
-		int minor = create_lockspace(control, numbered(shared->count), DLM_LSFL_NEWEXCL);
+		int minor = create_lockspace(control, numbered("pressure", shared->count), DLM_LSFL_NEWEXCL);
 
 		if (minor == -ENOMEM)
 			refusals++;
@@ -276,15 +268,11 @@ TEST_F_TIMEOUT(pressure, no_lock_when_memory_is_used_up, 300)
 	CONFINE(use_up_and_let_go, self->ls.name);
 	AWAIT_STAGE(1);
 	ASSERT_GT(self->shared->count, 1000);
-	for (int i = 0; i < 1000; i++) {
-		char name[16];
-
-		snprintf(name, sizeof(name), "outside%d", i);
-		UNLOCK(self->fd, HOLD(self->fd, EX, WITH_BAST, name));
-	}
-	ASSERT_FREE(self->fd, numbered(self->shared->count), EX);
-	first = WAIT(self->fd, EX, 0, numbered(0));
-	last = WAIT(self->fd, EX, 0, numbered(self->shared->count - 1));
+	for (int i = 0; i < 1000; i++)
+		UNLOCK(self->fd, HOLD(self->fd, EX, WITH_BAST, numbered("outside", i)));
+	ASSERT_FREE(self->fd, numbered("pressure", self->shared->count), EX);
+	first = WAIT(self->fd, EX, 0, numbered("pressure", 0));
+	last = WAIT(self->fd, EX, 0, numbered("pressure", self->shared->count - 1));
 	reach(self->shared, 2);
 	AWAIT_STAGE(3);
 	ASSERT_HEAR(self->fd, first, "granted");
@@ -313,7 +301,7 @@ TEST_F_TIMEOUT(pressure, the_killed_let_go, 300)
 
 	CONFINE(lock_until_killed, self->ls.name);
 	AWAIT_STAGE(1);
-	waiter = WAIT(self->fd, EX, 0, numbered(0));
+	waiter = WAIT(self->fd, EX, 0, numbered("pressure", 0));
 	reach(self->shared, 2);
 	ASSERT_EQ(-1, expect_child(self->child));
 	ASSERT_STREQ("", self->shared->wrong);
@@ -322,8 +310,8 @@ TEST_F_TIMEOUT(pressure, the_killed_let_go, 300)
 	ASSERT_AWAIT(self->fd, waiter, "granted");
 	UNLOCK(self->fd, waiter);
 	for (int i = 0; i < 1000; i += 2) {
-		ASSERT_FREE(self->fd, numbered(i), EX);
-		ASSERT_TAKEN(self->fd, numbered(i + 1), CR);
+		ASSERT_FREE(self->fd, numbered("pressure", i), EX);
+		ASSERT_TAKEN(self->fd, numbered("pressure", i + 1), CR);
 	}
 	ASSERT_EQ(0, purge(self->fd, self->child));
 	close(self->fd);

@@ -7,14 +7,6 @@ LOCKSPACE_FIXTURE(scale)
 
 enum { LOCKSPACES = 1000, LOCKS = 100000, WAITERS = 10000 };
 
-static const char *numbered(const char *what, int i)
-{
-	static char name[32];
-
-	snprintf(name, sizeof(name), "%s%d", what, i);
-	return name;
-}
-
 TEST_F_TIMEOUT(scale, lockspaces, 300)
 {
 	const struct rlimit files = { 4 * LOCKSPACES, 4 * LOCKSPACES };

@@ -7,10 +7,7 @@
 
 static long long microseconds(void)
 {
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000000LL + t.tv_nsec / 1000;
+	return nanoseconds() / 1000;
 }
 
 /* Both tables tell the same. */
