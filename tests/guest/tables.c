@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /* What debugfs tells of a lockspace's locks, and what dlm_tool makes of it. */
 #include <sys/mman.h>
-#include <time.h>
 #include "dlm_test.h"
 #include "tables.h"
 
