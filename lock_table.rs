@@ -34,6 +34,8 @@
 mod blocking;
 #[path = "lock_table/clients.rs"]
 mod clients;
+#[path = "lock_table/ending.rs"]
+mod ending;
 #[path = "lock_table/granting.rs"]
 mod granting;
 #[path = "lock_table/id.rs"]
@@ -49,6 +51,7 @@ mod values;
 
 pub(crate) use self::{
     clients::Holdings,
+    ending::CutOff,
     id::IdSpace,
     resource::State, //
 };

@@ -273,13 +273,15 @@ pub(crate) enum Status {
     Cancelled = 3,
     /// Unlocked: the lock is gone.
     Unlocked = 4,
+    /// The lockspace was removed while the operation waited; the lock is gone.
+    Removed = 5,
 }
 
 impl Status {
     /// The number in the completion record, as programs know it: 0 or a negative error.
     #[inline(always)]
     pub(crate) const fn number(self) -> i32 {
-        const NUMBERS: [i32; 5] = [0, -11, -35, -0x10001, -0x10002];
+        const NUMBERS: [i32; 6] = [0, -11, -35, -0x10001, -0x10002, -19];
         NUMBERS[self as usize]
     }
 
@@ -287,7 +289,7 @@ impl Status {
     pub(crate) fn ends_life(self, granted: Option<Mode>) -> bool {
         match self {
             Status::Granted => false,
-            Status::Unlocked => true,
+            Status::Unlocked | Status::Removed => true,
             Status::WouldWait | Status::Deadlock | Status::Cancelled => granted.is_none(),
         }
     }

@@ -45,6 +45,12 @@ pub(crate) struct Open {
     ticket: Ticket,
 }
 
+impl Open {
+    pub(crate) fn is_pending(&self) -> bool {
+        self.pending.is_some()
+    }
+}
+
 /// What the program of that number gives; not all of it every time, where that is possible.
 fn gift_of(number: u32, finishes: bool) -> Gift {
     let n = 10 * (1 + u64::from(number));
@@ -81,7 +87,7 @@ impl Desk {
     }
 
     pub(crate) fn is_pending(&self, ticket: Ticket) -> bool {
-        self.open[&ticket].pending.is_some()
+        self.open[&ticket].is_pending()
     }
 
     pub(crate) fn reader(&mut self, client: usize) -> &mut Reader {

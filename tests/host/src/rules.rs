@@ -7,6 +7,7 @@ use crate::{
         inspect,
         survey::Sight,
         Ask,
+        CutOff,
         Fate,
         IdSpace,
         LockId,
@@ -819,6 +820,35 @@ fn a_purge_stops_at_its_budget_and_goes_on_there() {
     for expected in [(true, 2), (false, 1)] {
         assert_eq!(purge(&mut bench, None, &mut all), expected);
     }
+}
+
+#[test]
+fn the_end_of_a_lockspace_is_told_to_who_waits_and_grants_nobody() {
+    let mut bench = Bench::new();
+    bench.request_name(b"m", Ex, Flags::PERSISTENT).unwrap();
+    while bench.table.release(bench.client, Fate::Orphaned, 1) {}
+    bench.request(Pr, NO).unwrap();
+    bench.request(Pr, NO).unwrap();
+    bench.convert('c', Ex, NO).unwrap();
+    bench.request(Nl, NO).unwrap();
+    bench.heard();
+    let mut next = 0;
+    let mut parts = Vec::new();
+    loop {
+        let (cut_off, go_on) = bench.table.cut_off(&mut next, 2);
+        let CutOff {
+            holders,
+            waiters,
+            orphans,
+        } = cut_off;
+        parts.push([holders, waiters, orphans]);
+        if !go_on {
+            break;
+        }
+    }
+    assert_eq!(parts, [[1, 0, 1], [0, 2, 0], [0, 0, 0]]);
+    assert_eq!(bench.heard(), "gone, c -19, d -19");
+    assert!(bench.desk.borrow().open.is_empty());
 }
 
 /// The user's side of the requests below that convert, which is not that of the lock's own.

@@ -7,6 +7,7 @@ use crate::{
     lock_table::{
         inspect,
         Ask,
+        CutOff,
         Fate,
         IdSpace,
         LockId,
@@ -20,7 +21,8 @@ use crate::{
     },
     owner::{
         Client,
-        Desk, //
+        Desk,
+        Open, //
     },
     surveyor::Surveyor,
     terms::{
@@ -40,7 +42,10 @@ use kernel::{
 };
 use std::{
     cell::RefCell,
-    collections::HashMap,
+    collections::{
+        HashMap,
+        HashSet, //
+    },
     fmt,
     rc::Rc, //
 };
@@ -233,8 +238,11 @@ impl Twin {
         desk.reader(op.client).read_some(op.value);
     }
 
-    /// Closes all clients and purges the orphans: nothing must be left.
+    /// Ends the lockspace, or closes all clients and purges the orphans: nothing must be left.
     pub(crate) fn finish(&mut self) {
+        if self.steps % 2 == 0 {
+            return self.cut_off();
+        }
         for client in 0..CLIENTS {
             self.close(client);
             self.model.close(client);
@@ -246,6 +254,52 @@ impl Twin {
         assert!(self.table.is_empty());
         assert_eq!(inspect::values(&self.table), 0);
         assert!(self.desk.borrow().open.is_empty());
+    }
+
+    /// Ends the lockspace: nobody is told anything but who waits, once, and nothing is left.
+    pub(crate) fn cut_off(&mut self) {
+        let before = self.desk.borrow().open.clone();
+        let pending = |open: &&Open| open.is_pending();
+        let waiters = before.values().filter(pending).count() as u32;
+        let holders = before.len() as u32 - waiters;
+        let alive = self.model.on_queue(|_| true).len() as u32;
+        let (mut cut_off, mut next) = (CutOff::default(), 0);
+        loop {
+            let (more, go_on) = self.table.cut_off(&mut next, 3);
+            cut_off += more;
+            if !go_on {
+                break;
+            }
+        }
+        let expected = CutOff {
+            holders,
+            waiters,
+            orphans: alive - holders - waiters,
+        };
+        assert_eq!(cut_off, expected);
+        let mut desk = self.desk.borrow_mut();
+        let (mut told, mut gone) = (HashSet::new(), 0);
+        for record in desk.records.drain(..) {
+            match record {
+                Record::Completion {
+                    lock,
+                    status: -19,
+                    flags: 0,
+                    value: None,
+                    last: true,
+                    ..
+                } => assert!(told.insert(lock), "told twice"),
+                Record::Gone { .. } => gone += 1,
+                other => panic!("told at the end: {other:?}"),
+            }
+        }
+        assert_eq!((told.len() as u32, gone), (waiters, holders));
+        assert!(desk.faults.is_empty(), "{:?}", desk.faults);
+        assert!(desk.is_rested() && desk.open.is_empty());
+        for client in 0..CLIENTS {
+            desk.reader(client).read_all();
+        }
+        while self.table.dismantle() {}
     }
 
     fn compare(&mut self) {
