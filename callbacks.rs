@@ -10,11 +10,23 @@
 //! record that is being read is taken out, and put back if the copy fails. With several readers at
 //! once of one file, whose copies fail, records may change places by that; one reader has them in
 //! order whatever fails.
+//!
+//! Waking: a record wakes all who poll, but of the readers that sleep only one, however many there are.
+//! So whenever there are records, a reader is on its way to them: one that has been woken, or one that
+//! is in [`Queue::read`]. Whoever leaves records behind there wakes the next.
+//!
+//! The end: once the lockspace has been removed nothing more is told, but what was told before is read
+//! first. Then every read is `ENODEV`. Programs that ignore that and read again, as libdlm's receiving
+//! thread does, would keep a processor busy, so from the [`PROMPT_ENDS`]th on it takes a while.
 
 use crate::{
     kernel_edge::{
+        is_dying,
+        on_request,
         pause,
-        Destination, //
+        rest,
+        Destination,
+        Patience, //
     },
     lock_table::{
         Completion,
@@ -40,7 +52,7 @@ use crate::{
 use kernel::{
     bindings,
     fs::File,
-    new_mutex,
+    new_condvar, new_mutex,
     prelude::*,
     sync::{
         atomic::{
@@ -56,35 +68,32 @@ use kernel::{
             PollTable, //
         },
         Arc,
+        CondVar,
         Mutex, //
     },
 };
+
+/// So many reads of a file whose lockspace is gone are answered at once.
+const PROMPT_ENDS: u32 = 16;
+
+/// How long the others take, in milliseconds.
+const LATE_END_MS: u32 = 50;
 
 struct Inner {
     records: Records,
     /// How the file is read.
     manner: Manner,
-    /// How many may be waiting: readers that sleep, and one for all who poll.
-    waiting: u32,
-    /// Somebody has polled, so may be waiting at any time.
-    polled: bool,
-    /// The lockspace is gone.
+    /// The lockspace is gone: nothing will be told any more.
     hung_up: bool,
+    /// How often a reader was told so.
+    ends: u32,
 }
 
 impl Inner {
-    /// Whether somebody may be waiting for a record.
-    fn is_awaited(&self) -> bool {
-        self.waiting > 0
-    }
-
     /// Takes the first record out, if there is one, and copies it to the program if that can be done
-    /// at once. `EINVAL` if there is not enough room, `ENODEV`.
+    /// at once. `EINVAL` if there is not enough room.
     #[inline(always)]
     fn take(&mut self, destination: &mut impl Destination) -> Result<Option<Taken>> {
-        if self.hung_up {
-            return Err(ENODEV);
-        }
         let width = self.manner.width();
         let room = destination.len();
         self.records
@@ -112,10 +121,18 @@ pub(crate) struct Queue {
     inner: Mutex<Inner>,
     /// The manner in it, to see without the mutex that nothing is new.
     heeded: Atomic<u32>,
-    /// Nobody will read any more, so what locks still had to tell goes with the queue.
+    /// Nobody will read any more, so what locks still had to tell goes with the queue. Whoever looks
+    /// with the mutex held finds the records still whole if this is not set.
     closed: Atomic<bool>,
-    /// Where readers and pollers wait; freed with a grace period, as polling needs.
-    readable: PollCondVarBox,
+    /// How many readers sleep; changes with the mutex held.
+    sleepers: Atomic<u32>,
+    /// Somebody has polled, so may be waiting at any time; changes with the mutex held.
+    polled: Atomic<bool>,
+    /// Where readers sleep, to be woken one by one.
+    #[pin]
+    readers: CondVar,
+    /// Where pollers wait; freed with a grace period, as polling needs.
+    pollers: PollCondVarBox,
 }
 
 /// So many records are read, or forgotten, in one go, at most, with the queue locked.
@@ -123,22 +140,24 @@ const BATCH: usize = 16;
 
 impl Queue {
     pub(crate) fn new() -> Result<Arc<Queue>> {
-        let readable = PollCondVarBox::new(c"dlm_device::readable", kernel::static_lock_class!())?;
+        let pollers = PollCondVarBox::new(c"dlm_device::pollers", kernel::static_lock_class!())?;
         let inner = Inner {
             records: Records::new(),
             manner: Manner::PLAIN,
-            waiting: 0,
-            polled: false,
             hung_up: false,
+            ends: 0,
         };
         Arc::pin_init(
             pin_init!(Queue {
                 inner <- new_mutex!(inner, "dlm_device::Queue"),
                 heeded: Atomic::new(Manner::PLAIN.0),
                 closed: Atomic::new(false),
-                readable,
+                sleepers: Atomic::new(0),
+                polled: Atomic::new(false),
+                readers <- new_condvar!("dlm_device::readers"),
+                pollers,
             }),
-            GFP_KERNEL_ACCOUNT,
+            on_request(),
         )
     }
 
@@ -146,102 +165,140 @@ impl Queue {
     /// many bytes they are.
     ///
     /// `EINVAL` if the first is longer than what there is room for (it stays), `EAGAIN` if there is
-    /// none and `wait` is not set, `ERESTARTSYS` for a signal, `ENODEV` if the lockspace is gone,
-    /// `EFAULT`.
+    /// none and the reader does not wait for one, `ERESTARTSYS` for a signal, `EFAULT`; `ENODEV` if
+    /// there is none and the lockspace is gone.
     #[inline(always)]
-    pub(crate) fn read(&self, destination: &mut impl Destination, wait: bool) -> Result<usize> {
+    pub(crate) fn read(
+        &self,
+        destination: &mut impl Destination,
+        patience: Patience,
+    ) -> Result<usize> {
         let mut inner = self.inner.lock();
         let mut total = 0;
         let mut batch = BATCH;
-        loop {
+        let outcome = loop {
             match inner.take(destination) {
                 Ok(Some(taken)) if taken.told => {
                     total += taken.length;
                     if !inner.manner.is_extended() {
-                        return Ok(total);
+                        break Ok(total);
                     }
                     batch -= 1;
                     if batch == 0 {
                         drop(inner);
-                        if pause().is_err() {
-                            return Ok(total);
-                        }
+                        let killed = pause().is_err();
                         inner = self.inner.lock();
+                        if killed {
+                            break Ok(total);
+                        }
                         batch = BATCH;
                     }
                 }
                 Ok(Some(taken)) => {
                     let several = inner.manner.is_extended();
-                    match self.tell_slowly(inner, taken.entry, destination) {
-                        Ok(guard) => inner = guard,
-                        Err(_) if total > 0 => return Ok(total),
-                        Err(error) => return Err(error),
+                    let told;
+                    (inner, told) = self.tell_slowly(inner, taken.entry, destination);
+                    match told {
+                        Ok(()) => total += taken.length,
+                        Err(_) if total > 0 => break Ok(total),
+                        Err(error) => break Err(error),
                     }
-                    total += taken.length;
                     if !several {
-                        return Ok(total);
+                        break Ok(total);
                     }
                 }
-                Ok(None) | Err(_) if total > 0 => return Ok(total),
-                Err(error) => return Err(error),
-                Ok(None) if wait => self.sleep(&mut inner)?,
-                Ok(None) => return Err(EAGAIN),
+                Ok(None) | Err(_) if total > 0 => break Ok(total),
+                Err(error) => break Err(error),
+                Ok(None) if inner.hung_up => return Err(self.end(inner, patience)),
+                Ok(None) if patience != Patience::UntilHeard => break Err(EAGAIN),
+                Ok(None) => {
+                    if let Err(error) = self.sleep(&mut inner) {
+                        break Err(error);
+                    }
+                }
             }
-        }
+        };
+        self.pass_on(inner);
+        outcome
     }
 
     /// Copies a record that has been taken out to where the program's memory has to be fetched
     /// first. `EFAULT`: it is the first again, even if another reader has meanwhile taken what came
-    /// after it. `ENODEV`.
+    /// after it.
     #[cold]
     fn tell_slowly<'a>(
         &'a self,
         inner: Guard<'a, Inner, MutexBackend>,
         entry: Entry,
         destination: &mut impl Destination,
-    ) -> Result<Guard<'a, Inner, MutexBackend>> {
+    ) -> (Guard<'a, Inner, MutexBackend>, Result) {
         let bytes = inner.records.bytes(entry, inner.manner.width());
         drop(inner);
         let told = destination.copy(bytes.get()) == bytes.get().len();
         let mut inner = self.inner.lock();
-        match (told, inner.hung_up) {
-            (true, false) => inner.records.told(entry),
-            (false, false) => {
-                inner.records.untold(entry);
-                self.announce(inner);
-                return Err(EFAULT);
-            }
-            // The records may be gone with the lockspace.
-            (true, true) => {}
-            (false, true) => return Err(ENODEV),
+        if told {
+            inner.records.told(entry);
+            return (inner, Ok(()));
         }
-        Ok(inner)
+        inner.records.untold(entry);
+        // It was not there for pollers to see.
+        self.wake_pollers();
+        (inner, Err(EFAULT))
     }
 
-    /// Waits for records; `ERESTARTSYS` if there is nothing but a signal.
+    /// Waits for records; `ERESTARTSYS` if there is nothing but a signal. Who has been killed leaves
+    /// them to others.
     #[cold]
     fn sleep(&self, inner: &mut Guard<'_, Inner, MutexBackend>) -> Result {
-        inner.waiting += 1;
-        let interrupted = self.readable.wait_interruptible(inner);
-        inner.waiting -= 1;
-        if interrupted && inner.records.is_empty() && !inner.hung_up {
+        self.count_sleepers(|count| count.wrapping_add(1));
+        let interrupted = self.readers.wait_interruptible(inner);
+        self.count_sleepers(|count| count.wrapping_sub(1));
+        let anything_new = !inner.records.is_empty() || inner.hung_up;
+        if interrupted && (!anything_new || is_dying()) {
             return Err(ERESTARTSYS);
         }
         Ok(())
     }
 
-    /// What poll reports, in its flags.
-    pub(crate) fn poll(&self, file: &File, table: PollTable<'_>) -> u32 {
-        table.register_wait(file, &self.readable);
-        let mut inner = self.inner.lock();
-        if !inner.polled {
-            inner.polled = true;
-            inner.waiting += 1;
+    /// Changes the count of those who sleep; the mutex is held.
+    fn count_sleepers(&self, change: impl FnOnce(u32) -> u32) {
+        self.sleepers
+            .store(change(self.sleepers.load(Relaxed)), Relaxed);
+    }
+
+    /// A reader leaves: if there are still records, the next of those who sleep is woken.
+    #[inline(always)]
+    fn pass_on(&self, inner: Guard<'_, Inner, MutexBackend>) {
+        let is_left = self.has_sleepers() && !inner.records.is_empty();
+        drop(inner);
+        if is_left {
+            self.readers.notify_one();
         }
+    }
+
+    /// Tells a reader that there will never be anything to read: `ENODEV`, at once the first times.
+    #[cold]
+    fn end(&self, mut inner: Guard<'_, Inner, MutexBackend>, patience: Patience) -> Error {
+        let prompt = inner.ends < PROMPT_ENDS;
+        inner.ends = inner.ends.saturating_add(1);
+        drop(inner);
+        if !prompt && patience != Patience::Never {
+            rest(LATE_END_MS);
+        }
+        ENODEV
+    }
+
+    /// What poll reports, in its flags. After the end there is always something to read, its error:
+    /// so who only waits for that reads it, and is slowed down there.
+    pub(crate) fn poll(&self, file: &File, table: PollTable<'_>) -> u32 {
+        table.register_wait(file, &self.pollers);
+        let inner = self.inner.lock();
+        self.polled.store(true, Relaxed);
+        let readable = bindings::POLLIN | bindings::POLLRDNORM;
         if inner.hung_up {
-            bindings::POLLHUP | bindings::POLLERR
+            readable | bindings::POLLHUP | bindings::POLLERR
         } else if !inner.records.is_empty() {
-            bindings::POLLIN | bindings::POLLRDNORM
+            readable
         } else {
             0
         }
@@ -282,17 +339,47 @@ impl Queue {
     /// The lockspace is gone: nothing will be told any more, and nobody need wait for it.
     pub(crate) fn hang_up(&self) {
         self.inner.lock().hung_up = true;
-        self.readable.notify_all();
+        self.readers.notify_all();
+        self.pollers.notify_all();
+    }
+
+    #[inline(always)]
+    fn has_sleepers(&self) -> bool {
+        self.sleepers.load(Relaxed) > 0
+    }
+
+    /// Whether somebody may be waiting for a record. Who begins to after it was told sees it.
+    #[inline(always)]
+    fn is_awaited(&self) -> bool {
+        self.has_sleepers() || self.polled.load(Relaxed)
+    }
+
+    #[inline(always)]
+    fn wake_pollers(&self) {
+        if self.polled.load(Relaxed) {
+            self.pollers.notify_all();
+        }
+    }
+
+    /// Wakes who waits for a record that has come: one of those who sleep, and all who poll.
+    #[inline(always)]
+    fn wake_for_one(&self) {
+        if self.has_sleepers() {
+            self.readers.notify_one();
+        }
+        self.wake_pollers();
     }
 
     /// Lets go of the queue and then wakes who waits for it, who could do nothing before.
     #[inline(always)]
     fn announce(&self, inner: Guard<'_, Inner, MutexBackend>) {
-        let awaited = inner.is_awaited();
         drop(inner);
-        if awaited {
-            self.readable.notify_all();
-        }
+        self.wake_for_one();
+    }
+
+    #[inline(always)]
+    fn is_closed(&self) -> bool {
+        self.closed.load(Relaxed)
     }
 }
 
@@ -349,24 +436,31 @@ impl Owner for Arc<Queue> {
 
     fn complete(&self, ticket: Ticket, completion: Completion<'_>) -> bool {
         let mut inner = self.inner.lock();
+        if self.is_closed() {
+            return false;
+        }
         inner.records.complete(ticket, completion);
-        inner.is_awaited()
+        self.is_awaited()
     }
 
     fn block(&self, ticket: Ticket, id: LockId, mode: Mode) -> bool {
-        let mut inner = self.inner.lock();
-        inner.records.block(ticket, id, mode);
-        inner.is_awaited()
+        self.inner.lock().records.block(ticket, id, mode);
+        self.is_awaited()
     }
 
     fn wake(&self) {
-        self.readable.notify_all();
+        self.wake_for_one();
     }
 
     #[inline(always)]
     fn close(&self, ticket: Ticket) {
-        if !self.closed.load(Relaxed) {
-            self.inner.lock().records.close(ticket);
+        if self.is_closed() {
+            return;
+        }
+        let mut inner = self.inner.lock();
+        // At the end of a lockspace, its files may be closed at the same time.
+        if !self.is_closed() {
+            inner.records.close(ticket);
         }
     }
 

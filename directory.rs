@@ -195,7 +195,7 @@ impl<T: Named> Directory<T> {
         let new = self.buckets;
         if new as usize == FIRST + self.segments.len() * SEGMENT {
             let segment = KBox::new([NONE; SEGMENT], at_once())?;
-            self.segments.push(segment, GFP_KERNEL_ACCOUNT)?;
+            self.segments.push(segment, at_once())?;
         }
         self.buckets = new + 1;
         self.mask |= new;

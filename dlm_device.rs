@@ -31,13 +31,15 @@ use crate::{
         insist,
         is_administrator,
         is_exported,
-        is_nonblocking,
+        on_request,
+        patience,
         pause,
         prefix,
         Destination,
         Device,
         Folder,
         ListingFile,
+        Patience,
         Registration,
         Source, //
     },
@@ -154,9 +156,9 @@ fn check_alone() -> Result {
 fn string(parts: &[&[u8]]) -> Result<CString> {
     let mut string = KVec::new();
     for part in parts {
-        string.extend_from_slice(part, GFP_KERNEL_ACCOUNT)?;
+        string.extend_from_slice(part, on_request())?;
     }
-    string.push(0, GFP_KERNEL_ACCOUNT)?;
+    string.push(0, on_request())?;
     let string = CStr::from_bytes_with_nul(&string).map_err(|_| EINVAL)?;
     Ok(CString::try_from(string)?)
 }
@@ -221,11 +223,11 @@ impl MiscDevice for ControlDevice {
 
     fn open(_file: &File, misc: &MiscDeviceRegistration<Self>) -> Result<KBox<Self>> {
         let registry = data(misc)?.clone();
-        Ok(KBox::new(ControlDevice { registry }, GFP_KERNEL_ACCOUNT)?)
+        Ok(KBox::new(ControlDevice { registry }, on_request())?)
     }
 
     fn read_iter(kiocb: Kiocb<'_, Self::Ptr>, iov: &mut IovIterDest<'_>) -> Result<usize> {
-        Self::read(kiocb.file(), iov, false)
+        Self::read(kiocb.file(), iov, Patience::NonBlocking)
     }
 
     fn write_iter(kiocb: Kiocb<'_, Self::Ptr>, iov: &mut IovIterSource<'_>) -> Result<usize> {
@@ -238,7 +240,7 @@ impl Device for ControlDevice {
 
     const STREAMS: bool = false;
 
-    fn read(_device: &Self, destination: &mut impl Destination, _wait: bool) -> Result<usize> {
+    fn read(_device: &Self, destination: &mut impl Destination, _: Patience) -> Result<usize> {
         if destination.len() != wire::VERSION_LEN {
             return Err(EINVAL);
         }
@@ -330,16 +332,16 @@ impl Door for LockspaceDoor {
     type Site = Site;
 
     fn open(site: &Site, name: &[u8], lockspace: Arc<Lockspace>) -> Result<Self> {
-        let mut tables = KVec::with_capacity(Kind::ALL.len(), GFP_KERNEL_ACCOUNT)?;
+        let mut tables = KVec::with_capacity(Kind::ALL.len(), on_request())?;
         for kind in Kind::ALL {
             let name = string(&[name, kind.suffix()])?;
             let table = ListingFile::new(site.tables.clone(), &name, lockspace.clone(), kind);
-            tables.push(table, GFP_KERNEL_ACCOUNT)?;
+            tables.push(table, on_request())?;
         }
         let name = string(&[prefix().to_bytes(), b"_", name])?;
         let device = Registration::new(name, lockspace);
         Ok(LockspaceDoor {
-            device: KBox::try_pin_init(device, GFP_KERNEL_ACCOUNT)?,
+            device: KBox::try_pin_init(device, on_request())?,
             _tables: tables,
         })
     }
@@ -355,12 +357,12 @@ impl MiscDevice for LockspaceDevice {
 
     fn open(_file: &File, misc: &MiscDeviceRegistration<Self>) -> Result<KBox<Self>> {
         let file = data(misc)?.open()?;
-        Ok(KBox::new(LockspaceDevice { file }, GFP_KERNEL_ACCOUNT)?)
+        Ok(KBox::new(LockspaceDevice { file }, on_request())?)
     }
 
     fn read_iter(kiocb: Kiocb<'_, Self::Ptr>, iov: &mut IovIterDest<'_>) -> Result<usize> {
-        let wait = !is_nonblocking(&kiocb);
-        Self::read(kiocb.file(), iov, wait)
+        let patience = patience(&kiocb);
+        Self::read(kiocb.file(), iov, patience)
     }
 
     fn write_iter(kiocb: Kiocb<'_, Self::Ptr>, iov: &mut IovIterSource<'_>) -> Result<usize> {
@@ -382,7 +384,11 @@ impl Device for LockspaceDevice {
     }
 
     #[inline(always)]
-    fn read(device: &Self, destination: &mut impl Destination, wait: bool) -> Result<usize> {
+    fn read(
+        device: &Self,
+        destination: &mut impl Destination,
+        patience: Patience,
+    ) -> Result<usize> {
         let room = destination.len();
         if room == wire::VERSION_LEN {
             return write_version(destination);
@@ -390,7 +396,7 @@ impl Device for LockspaceDevice {
         if room < wire::record_min(Width::Bits32) {
             return Err(EINVAL);
         }
-        device.file.queue().read(destination, wait)
+        device.file.queue().read(destination, patience)
     }
 
     #[inline(always)]

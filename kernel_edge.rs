@@ -1,18 +1,26 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! The kernel's edge: what the `kernel` crate does not offer yet, each raw call behind one safe
-//! function. All `unsafe` of the module is here and in the three rooms below: `listing` has files
-//! in debugfs, `memory` that of programs, `parameter` the module's parameter.
+//! function. All `unsafe` of the module is here and in the rooms below: `allocation` is about memory
+//! that programs have us take, `memory` about their own; `listing` has files in debugfs, `parameter`
+//! the module's parameter, `time` the clock of locks.
 //!
 //! The largest part is a misc device that is named at run time, carries data, and can be polled:
 //! [`Device`] is what `kernel::miscdevice::MiscDevice` lacks, [`Registration`] what
 //! `MiscDeviceRegistration` lacks. The file operations are upstream's with more filled in.
 
+mod allocation;
 mod listing;
 mod memory;
 mod parameter;
+mod time;
 
 pub(crate) use self::{
+    allocation::{
+        check_reserve,
+        insist,
+        on_request, //
+    },
     listing::{
         write_bytes,
         Folder,
@@ -23,7 +31,12 @@ pub(crate) use self::{
         Destination,
         Source, //
     },
-    parameter::prefix, //
+    parameter::prefix,
+    time::{
+        coarse_time,
+        microseconds_since,
+        nanoseconds_at, //
+    },
 };
 
 use self::memory::Piece;
@@ -59,7 +72,7 @@ pub(crate) trait Device: MiscDevice {
     type Data: Send + Sync;
 
     /// Whether there is not always something to read: [`Self::poll`] means something, and reads and
-    /// writes by an iterator heed [`is_nonblocking`]. So io_uring need not keep a thread for each that
+    /// writes by an iterator heed [`patience`]. So io_uring need not keep a thread for each that
     /// might wait. Such a file has no position, either, that anybody need follow.
     const STREAMS: bool;
 
@@ -68,13 +81,12 @@ pub(crate) trait Device: MiscDevice {
         0
     }
 
-    /// What `read()` does; returns how many bytes it has copied. `wait`: whether it may wait for
-    /// something to read. Only called if there is a [`MiscDevice::read_iter`], which is to do the
-    /// same.
+    /// What `read()` does; returns how many bytes it has copied. Only called if there is a
+    /// [`MiscDevice::read_iter`], which is to do the same.
     fn read(
         _private: Private<'_, Self>,
         _destination: &mut impl Destination,
-        _wait: bool,
+        _patience: Patience,
     ) -> Result<usize> {
         Err(EINVAL)
     }
@@ -265,9 +277,8 @@ impl<T: Device> Operations<T> {
         let private = unsafe { Self::private(file) };
         // SAFETY: As above; the flags may change at any time, but are a word.
         let flags = unsafe { (&raw const (*file).f_flags).read_volatile() };
-        let wait = flags & bindings::O_NONBLOCK == 0;
         let mut destination = Piece::new(UserPtr::from_ptr(start.cast()), length);
-        result(T::read(private, &mut destination, wait))
+        result(T::read(private, &mut destination, Patience::of_file(flags)))
     }
 
     /// # Safety
@@ -345,20 +356,44 @@ const FMODE_STREAM: bindings::fmode_t = 1 << 21;
 const FMODE_NOWAIT: bindings::fmode_t = 1 << 27;
 const IOCB_NOWAIT: kernel::ffi::c_int = 1 << 3;
 
-/// Whether a call must not wait for something to be heard.
-pub(crate) fn is_nonblocking<T: ForeignOwnable>(kiocb: &Kiocb<'_, T>) -> bool {
+/// How long a call may take.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Patience {
+    /// Until there is something to hear.
+    UntilHeard,
+    /// It does not wait for that (`O_NONBLOCK`), but it may sleep.
+    NonBlocking,
+    /// It does not sleep at all: whoever calls tries again where it may (`IOCB_NOWAIT`).
+    Never,
+}
+
+impl Patience {
+    fn of_file(flags: u32) -> Self {
+        if flags & bindings::O_NONBLOCK == 0 {
+            Patience::UntilHeard
+        } else {
+            Patience::NonBlocking
+        }
+    }
+}
+
+/// How long a call may take that comes with a kiocb.
+pub(crate) fn patience<T: ForeignOwnable>(kiocb: &Kiocb<'_, T>) -> Patience {
     let kiocb = kiocb.as_raw();
     // SAFETY: The kiocb is borrowed, and only its owner, who is waiting for us, changes it.
     let flags = unsafe { (*kiocb).ki_flags };
+    if flags & IOCB_NOWAIT != 0 {
+        return Patience::Never;
+    }
     // SAFETY: A kiocb holds its file for as long as it lives, and it does not leave this thread
     // here.
     let file = unsafe { LocalFile::from_raw_file((*kiocb).ki_filp) };
-    flags & IOCB_NOWAIT != 0 || file.flags() & kernel::fs::file::flags::O_NONBLOCK != 0
+    Patience::of_file(file.flags())
 }
 
 /// Whether the calling thread has been killed, and will end as soon as it has left the kernel.
 #[inline(always)]
-fn is_dying() -> bool {
+pub(crate) fn is_dying() -> bool {
     const KILLED: usize = 1 << (bindings::SIGKILL - 1);
     // SAFETY: The current task exists; its signals may change at any time, but are a word here.
     let pending = unsafe {
@@ -437,65 +472,11 @@ pub(crate) fn pause() -> Result {
     Ok(())
 }
 
-/// More memory than most requests take, in bytes.
-const ROOM: usize = 1 << 14;
-
-/// Others may use up the room that has been made: so often it is made again.
-const ATTEMPTS: usize = 8;
-
-/// Tries again what has ended with `error`, if that is for want of memory, which was only taken if it
-/// was there at once. Before, it is waited for until there is some, and for the killer of the program's
-/// memory cgroup; no lock may be held. `ENOMEM`, and what `attempt` returns.
-#[cold]
-pub(crate) fn insist<R>(mut error: Error, attempt: impl Fn() -> Result<R>) -> Result<R> {
-    for _ in 0..ATTEMPTS {
-        if error != ENOMEM {
-            break;
-        }
-        drop(KVec::<u8>::with_capacity(ROOM, GFP_KERNEL_ACCOUNT)?);
-        match attempt() {
-            Err(again) => error = again,
-            result => return result,
-        }
-    }
-    Err(error)
-}
-
-/// The time since an arbitrary moment in the past, in steps of a few milliseconds: cheap to ask
-/// for. What is older than 2^32 steps looks younger, that is, after 198 days where the kernel's clock
-/// ticks 250 times a second, after 49 where it does 1,000 times.
-pub(crate) fn coarse_time() -> u32 {
-    ticks() as u32
-}
-
-fn ticks() -> u64 {
-    // SAFETY: Aligned and of the machine's word size, it can be read at any time.
-    unsafe { (&raw const bindings::jiffies_64).read_volatile() }
-}
-
-/// How long ago that was.
-pub(crate) fn microseconds_since(time: u32) -> u64 {
-    microseconds(age(ticks(), time))
-}
-
-/// How long that was after the system started, in nanoseconds.
-pub(crate) fn nanoseconds_at(time: u32) -> u64 {
-    // The kernel begins to count five minutes before 32 bits are full.
-    const START: u32 = (300 * (1_000_000 / STEP)).wrapping_neg();
-    let now = ticks();
-    let running = now.wrapping_sub(u64::from(START));
-    microseconds(running.saturating_sub(age(now, time))) * 1000
-}
-
-fn age(now: u64, time: u32) -> u64 {
-    u64::from((now as u32).wrapping_sub(time))
-}
-
-/// Of the coarse time, in microseconds.
-const STEP: u32 = bindings::HZ_TO_USEC_NUM / bindings::HZ_TO_USEC_DEN;
-
-fn microseconds(steps: u64) -> u64 {
-    steps * u64::from(STEP)
+/// Sleeps for so many milliseconds, or until a signal comes.
+pub(crate) fn rest(milliseconds: u32) {
+    let ticks = kernel::time::msecs_to_jiffies(milliseconds);
+    // SAFETY: May be called wherever sleeping is allowed.
+    unsafe { bindings::schedule_timeout_interruptible(ticks as kernel::ffi::c_long) };
 }
 
 /// Whether a message may go to the log now, or there have been too many.

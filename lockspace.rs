@@ -10,17 +10,20 @@
 //! takes `files`, and if it fails late what a close takes, but never the registry's lock: so devices
 //! can be registered and deregistered under that although the kernel holds `misc_mtx` across `open`.
 //!
-//! A lockspace ends while files of it may still be open. From then on every lock operation and
-//! every read of a record is `ENODEV`: whoever has a shard's lock looks at [`Life`] first, and who
-//! opens a file looks there with `files` locked, which the end of a lockspace goes through after
-//! it has been announced.
+//! A lockspace ends while files of it may still be open. From then on every lock operation is
+//! `ENODEV`: whoever has a shard's lock looks at [`Life`] first, and who opens a file looks there with
+//! `files` locked, which the end of a lockspace goes through after it has been announced. What waits
+//! is told that the lockspace was removed, and then, when nothing can be told any more, the files are
+//! told that this was all.
 
 use crate::{
     callbacks::Queue,
     kernel_edge::{
+        check_reserve,
         coarse_time,
         insist,
         may_log,
+        on_request,
         pause,
         reschedule,
         Hasher, //
@@ -28,6 +31,7 @@ use crate::{
     lock_table::{
         survey::Sight,
         Ask,
+        CutOff,
         Fate,
         Holdings,
         IdSpace,
@@ -126,9 +130,9 @@ pub(crate) struct Lockspace {
 impl Lockspace {
     fn new(name: SpaceName) -> Result<Arc<Lockspace>> {
         let shard_bits = shard_bits();
-        let mut shards = KVec::with_capacity(1 << shard_bits, GFP_KERNEL_ACCOUNT)?;
+        let mut shards = KVec::with_capacity(1 << shard_bits, on_request())?;
         for _ in 0..1 << shard_bits {
-            shards.push(SetOnce::new(), GFP_KERNEL_ACCOUNT)?;
+            shards.push(SetOnce::new(), on_request())?;
         }
         Arc::pin_init(
             pin_init!(Lockspace {
@@ -140,18 +144,19 @@ impl Lockspace {
                 ending <- new_mutex!((), "dlm_device::Lockspace::ending"),
                 files <- new_mutex!(RBTree::new(), "dlm_device::Lockspace::files"),
             }),
-            GFP_KERNEL_ACCOUNT,
+            on_request(),
         )
     }
 
     /// Opens a file on the lockspace. `ENODEV` if it is gone.
     pub(crate) fn open(self: &Arc<Self>) -> Result<OpenFile> {
+        check_reserve()?;
         let queue = Queue::new()?;
-        let mut clients = KVec::with_capacity(self.shards.len(), GFP_KERNEL_ACCOUNT)?;
+        let mut clients = KVec::with_capacity(self.shards.len(), on_request())?;
         for _ in self.shards.iter() {
-            clients.push(Atomic::new(NONE), GFP_KERNEL_ACCOUNT)?;
+            clients.push(Atomic::new(NONE), on_request())?;
         }
-        let node = RBTreeNode::new(address(&queue), queue.clone(), GFP_KERNEL_ACCOUNT)?;
+        let node = RBTreeNode::new(address(&queue), queue.clone(), on_request())?;
         let mut files = self.files.lock();
         if self.life() == Life::Gone {
             return Err(ENODEV);
@@ -177,11 +182,10 @@ impl Lockspace {
         self.life.store(life as u32, Release);
     }
 
-    /// Ends the lockspace, and tells how many files were cut off by that. `EBUSY` if it has locks,
-    /// unless `force`. Whatever locks there are stay in memory, out of reach, until
-    /// [`Self::clear`].
-    fn end(&self, force: bool) -> Result<usize> {
-        let ending = self.ending.lock();
+    /// Ends the lockspace: `EBUSY` if it has locks, unless `force`. Whatever locks there are stay in
+    /// memory, out of reach, until [`Self::cut_off`] and [`Self::clear`].
+    fn end(&self, force: bool) -> Result {
+        let _ending = self.ending.lock();
         if !force {
             self.set_life(Life::Closing);
             if self.has_locks() {
@@ -190,14 +194,49 @@ impl Lockspace {
             }
         }
         self.set_life(Life::Gone);
-        drop(ending);
+        Ok(())
+    }
+
+    /// After the end: tells everybody who waits for a lock, and then everybody who has a file open, of
+    /// whom there are so many. No lock may be held.
+    fn cut_off(&self) -> (CutOff, usize) {
+        let mut cut_off = CutOff::default();
+        for shard in self.made_shards() {
+            let mut next = 0;
+            loop {
+                let (more, go_on) = shard.table.lock().cut_off(&mut next, BATCH);
+                cut_off += more;
+                if !go_on {
+                    break;
+                }
+                reschedule();
+            }
+        }
         let files = self.files.lock();
         let mut count = 0;
         for queue in files.values() {
             queue.hang_up();
             count += 1;
         }
-        Ok(count)
+        (cut_off, count)
+    }
+
+    /// After the end: tells whom it concerns, and the log whom it has cut off, and frees all.
+    fn wind_up(&self) {
+        let (cut_off, files) = self.cut_off();
+        if (files > 0 || cut_off != CutOff::default()) && may_log() {
+            let name = &self.name;
+            let CutOff {
+                holders,
+                waiters,
+                orphans,
+            } = cut_off;
+            pr_notice!(
+                "lockspace {name} was removed: {files} open files, {holders} holders, {waiters} \
+                 waiters and {orphans} orphans were cut off\n"
+            );
+        }
+        self.clear();
     }
 
     /// The shards that have been made.
@@ -211,8 +250,7 @@ impl Lockspace {
         shards.any(|shard| !shard.table.lock().is_empty())
     }
 
-    /// Frees the locks of a lockspace that has ended, and what they still had to tell; no lock may be
-    /// held.
+    /// Frees the locks of a lockspace that has ended; no lock may be held.
     fn clear(&self) {
         for shard in self.made_shards() {
             // Nobody will look for an id there.
@@ -222,22 +260,6 @@ impl Lockspace {
                 reschedule();
             }
         }
-        // Not before the tables, as what was under way in one could still tell something.
-        let mut next = 0;
-        while let Some(queue) = self.queue_from(next) {
-            next = address(&queue) + 1;
-            while queue.dismantle() {
-                reschedule();
-            }
-        }
-    }
-
-    /// The first queue of an open file whose address is at least `start`.
-    fn queue_from(&self, start: usize) -> Option<Arc<Queue>> {
-        let files = self.files.lock();
-        let cursor = files.cursor_lower_bound(&start)?;
-        let (_, queue) = cursor.current();
-        Some(queue.clone())
     }
 
     /// Makes a shard, unless somebody else has.
@@ -402,6 +424,7 @@ impl OpenFile {
         name: &[u8],
         change: Change<'_>,
     ) -> Result<(LockId, Outcome)> {
+        check_reserve()?;
         let ask = ask(mode, flags, hearing, change);
         let name = significant(name);
         let (shard, hash) = self.lockspace.place(name);
@@ -420,6 +443,7 @@ impl OpenFile {
         value: &Value,
         change: Change<'_>,
     ) -> Result<Outcome> {
+        check_reserve()?;
         let shard = self.lockspace.shard_of_id(id);
         let mut table = self.lockspace.lock_shard(shard)?;
         let Some(mode) = mode else {
@@ -637,8 +661,8 @@ struct SpaceName(KVec<u8>);
 
 impl SpaceName {
     fn new(name: &[u8]) -> Result<SpaceName> {
-        let mut bytes = KVec::with_capacity(name.len(), GFP_KERNEL_ACCOUNT)?;
-        bytes.extend_from_slice(name, GFP_KERNEL_ACCOUNT)?;
+        let mut bytes = KVec::with_capacity(name.len(), on_request())?;
+        bytes.extend_from_slice(name, on_request())?;
         Ok(SpaceName(bytes))
     }
 }
@@ -790,6 +814,7 @@ impl<D: Door> Registry<D> {
     /// Creates a lockspace, or shares the one that exists (`EEXIST` if `exclusive`), and returns
     /// its number.
     pub(crate) fn create(&self, name: &[u8], exclusive: bool) -> Result<u32> {
+        check_reserve()?;
         let key = SpaceName::new(name)?;
         let mut entries = self.entries.lock();
         if let Some(number) = entries.numbers.get(&key).copied() {
@@ -801,8 +826,8 @@ impl<D: Door> Registry<D> {
             return Ok(number);
         }
         // All that can fail comes before programs can reach it.
-        let name_node = RBTreeNodeReservation::new(GFP_KERNEL_ACCOUNT)?;
-        let entry_node = RBTreeNodeReservation::new(GFP_KERNEL_ACCOUNT)?;
+        let name_node = RBTreeNodeReservation::new(on_request())?;
+        let entry_node = RBTreeNodeReservation::new(on_request())?;
         let lockspace = Lockspace::new(SpaceName::new(name)?)?;
         let door = D::open(&self.site, name, lockspace.clone())?;
         let number = door.number();
@@ -828,16 +853,12 @@ impl<D: Door> Registry<D> {
             return Ok(());
         }
         let lockspace = entry.lockspace.clone();
-        let cut_off = lockspace.end(force)?;
-        let name = &lockspace.name;
-        if cut_off > 0 && may_log() {
-            pr_notice!("lockspace {name} is removed, cutting off {cut_off} open files\n");
-        }
-        entries.numbers.remove(name);
+        lockspace.end(force)?;
+        entries.numbers.remove(&lockspace.name);
         // The device goes before the lock, so that its name is free for who creates it again.
         drop(entries.by_number.remove(&number));
         drop(entries);
-        lockspace.clear();
+        lockspace.wind_up();
         Ok(())
     }
 }

@@ -57,8 +57,7 @@ const fn fitting(bytes: usize, size: usize) -> usize {
 }
 
 /// How memory is taken while locks are held: if it is there at once. Who holds none can wait for some
-/// and try again, as `insist` at the kernel's edge does, so nobody else has to. Only what
-/// has to be in one piece however large it grows is waited for, and that it grows is rare.
+/// and try again, as `insist` at the kernel's edge does, so nobody else has to.
 #[inline(always)]
 pub(crate) fn at_once() -> Flags {
     (GFP_KERNEL_ACCOUNT & !GFP_KERNEL) | GFP_NOWAIT
@@ -433,7 +432,7 @@ impl<T, N: Note> Slab<T, N> {
             self.bare = self.chunks[number as usize].next;
         } else {
             let chunk = Chunk::new(count)?;
-            self.chunks.push(chunk, GFP_KERNEL_ACCOUNT)?;
+            self.chunks.push(chunk, at_once())?;
         }
         self.reopen(number);
         // Empty so far; the first is never the spare one.

@@ -6,6 +6,7 @@
 //! somebody seeks. So an item is passed only once it is known to have fitted, and it is enough for
 //! a [`Listing`] to go forward and to begin again.
 
+use super::on_request;
 use core::{
     marker::PhantomData,
     ptr::{
@@ -175,7 +176,7 @@ impl<L: Listing> Operations<L> {
             let subject = unsafe { ArcBorrow::from_raw((*inode).i_private.cast::<L::Subject>()) };
             // SAFETY: The file is in debugfs, and of this kind is what the `ListingFile` gave, too.
             let kind = unsafe { &*bindings::debugfs_get_aux(file).cast::<L::Kind>() };
-            let listing = KBox::new(L::open(subject, kind)?, GFP_KERNEL_ACCOUNT)?;
+            let listing = KBox::new(L::open(subject, kind)?, on_request())?;
             // SAFETY: The file is being opened, and the operations are static.
             to_result(unsafe { bindings::seq_open(file, Self::STEPS) })?;
             // SAFETY: `seq_open` left a `seq_file` there, which nobody else knows yet.

@@ -6,6 +6,7 @@
 //! and io_uring give an `iov_iter`, which costs a hundred instructions more to make and to follow.
 //! A [`Source`] or a [`Destination`] is either, so whoever moves bytes is written once.
 
+use super::on_request;
 use core::{
     mem::MaybeUninit,
     sync::atomic::{
@@ -63,7 +64,7 @@ impl Source for IovIterSource<'_> {
 
     fn copy_all(&mut self) -> Result<KVVec<u8>> {
         let mut bytes = KVVec::new();
-        self.copy_from_iter_vec(&mut bytes, GFP_KERNEL_ACCOUNT)?;
+        self.copy_from_iter_vec(&mut bytes, on_request())?;
         Ok(bytes)
     }
 }
@@ -133,7 +134,7 @@ impl Source for Piece {
     }
 
     fn copy_all(&mut self) -> Result<KVVec<u8>> {
-        let mut bytes = KVVec::with_capacity(self.length, GFP_KERNEL_ACCOUNT)?;
+        let mut bytes = KVVec::with_capacity(self.length, on_request())?;
         let copied = Source::copy(self, bytes.spare_capacity_mut()).len();
         // SAFETY: `copy` has written so many bytes at the beginning of the spare capacity.
         unsafe { bytes.inc_len(copied) };
