@@ -7,7 +7,9 @@
 #include <fcntl.h>
 #include <libdlm.h>
 #include <semaphore.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 
 #ifdef _REENTRANT
@@ -477,6 +479,121 @@ TEST_F(life, release_by_force)
 	ASSERT_EQ(ENODEV, errno);
 	ASSERT_EQ(-1, dlm_dispatch(dlm_ls_get_fd(second.ls)));
 	ASSERT_EQ(0, dlm_close_lockspace(second.ls));
+}
+
+/* ---- Its end, while programs that know nothing of it go on ---------------------------------- */
+
+/* What a program does until it is ended, whose lockspace goes meanwhile. */
+enum use { HOLDS, IS_IN_A_WAIT, WAITS_FOR_A_CALLBACK };
+
+FIXTURE(ended) { char name[32]; dlm_lshandle_t ls; };
+FIXTURE_VARIANT(ended) { enum use use; bool threaded, force; };
+FIXTURE_VARIANT_ADD(ended, idle) { HOLDS, false, true };
+FIXTURE_VARIANT_ADD(ended, waiting) { WAITS_FOR_A_CALLBACK, false, true };
+#ifdef _REENTRANT
+FIXTURE_VARIANT_ADD(ended, idle_threaded) { HOLDS, true, true };
+FIXTURE_VARIANT_ADD(ended, unforced_threaded) { HOLDS, true, false };
+FIXTURE_VARIANT_ADD(ended, waiting_threaded) { WAITS_FOR_A_CALLBACK, true, true };
+FIXTURE_VARIANT_ADD(ended, in_lock_wait_threaded) { IS_IN_A_WAIT, true, true };
+#else
+FIXTURE_VARIANT_ADD(ended, in_lock_wait) { IS_IN_A_WAIT, false, true };
+#endif
+
+FIXTURE_SETUP(ended)
+{
+	if (reference())
+		SKIP(return, "waits for every descriptor");
+	snprintf(self->name, sizeof(self->name), "libdlm%d", getpid());
+	self->ls = dlm_create_lockspace(self->name, 0600);
+	ASSERT_NE(NULL, self->ls);
+}
+
+FIXTURE_TEARDOWN(ended) { }
+
+/* Goes on as such programs do: by its thread, or by poll() and dlm_dispatch() whatever they say. */
+static void use_on(struct user *user)
+{
+	struct pollfd p = { .fd = dlm_ls_get_fd(user->ls), .events = POLLIN };
+
+	for (;;) {
+		if (user->threaded)
+			pause();
+		else if (poll(&p, 1, -1) > 0 && p.revents & POLLIN)
+			dlm_dispatch(p.fd);
+	}
+}
+
+/* Returns only if something is wrong. */
+static int use_until_the_end(const char *name, enum use use, bool threaded, int ready)
+{
+	struct user user = { .ls = dlm_open_lockspace(name), .threaded = threaded };
+	struct lock *lock = new_lock();
+
+	if (threaded && dlm_ls_pthread_init(user.ls))
+		return 1;
+	switch (use) {
+	case HOLDS:
+		if (write(ready, "", 1) != 1)
+			return 2;
+		break;
+	case IS_IN_A_WAIT:
+		if (wait_for(&user, lock, LKM_EXMODE, 0, "r") != (HAS_THREADS ? 0 : -1) ||
+		    lock->lksb.sb_status != ENODEV)
+			return 3;
+		break;
+	case WAITS_FOR_A_CALLBACK:
+		if (ask(&user, lock, LKM_EXMODE, 0, "r"))
+			return 4;
+		/* That it dispatched the last one, the library tells as an error. */
+		if (!called(&user, &lock->completed) && sem_trywait(&lock->completed))
+			return 5;
+		if (lock->lksb.sb_status != ENODEV)
+			return 6;
+	}
+	if (use != HOLDS && (write(ready, "", 1) != 1 || ask(&user, lock, LKM_EXMODE, 0, "r") != -1 ||
+			     errno != ENODEV))
+		return 7;
+	use_on(&user);
+	return 8;
+}
+
+TEST_F_TIMEOUT(ended, hears_so_and_does_not_spin, 60)
+{
+	static const int SECONDS = 4;
+	struct lock *holder = new_lock();
+	struct user us = { .ls = self->ls };
+	struct rusage used;
+	int ready[2], status;
+	pid_t child;
+	int64_t us_used;
+	char byte;
+
+	LOCK(&us, holder, LKM_PRMODE, 0, "r", 0);
+	ASSERT_EQ(0, pipe(ready));
+	child = fork();
+	if (!child)
+		_exit(use_until_the_end(self->name, variant->use, variant->threaded, ready[1]));
+	if (variant->use == HOLDS) {
+		ASSERT_EQ(1, read(ready[0], &byte, 1));
+	} else {
+		ASSERT_TRUE(called(&us, &holder->blocked));
+	}
+	if (!variant->force) {
+		UNLOCK(&us, holder, 0, EUNLOCK);
+	}
+	usleep(100000);
+	ASSERT_EQ(0, dlm_release_lockspace(self->name, self->ls, variant->force));
+	ASSERT_EQ(NULL, dlm_open_lockspace(self->name));
+	if (variant->use != HOLDS)
+		ASSERT_EQ(1, read(ready[0], &byte, 1));
+	sleep(SECONDS);
+	ASSERT_EQ(0, waitpid(child, &status, WNOHANG)) TH_LOG("it ended with status %x", status);
+	kill(child, SIGKILL);
+	ASSERT_EQ(child, wait4(child, &status, 0, &used));
+	us_used = (used.ru_utime.tv_sec + used.ru_stime.tv_sec) * INT64_C(1000000) +
+		  used.ru_utime.tv_usec + used.ru_stime.tv_usec;
+	TH_LOG("%lld us in %d s", (long long)us_used, SECONDS);
+	EXPECT_LT(us_used, SECONDS * 1000000 / 50);
 }
 
 /* The default lockspace comes into being with its first use. */
