@@ -76,8 +76,10 @@ use kernel::{
 /// So many reads of a file whose lockspace is gone are answered at once.
 const PROMPT_ENDS: u32 = 16;
 
-/// How long the others take, in milliseconds.
+/// How long the next one takes, in milliseconds; each one after it twice as long as the one before, up
+/// to so many times.
 const LATE_END_MS: u32 = 50;
+const LATEST_END: u32 = 8;
 
 struct Inner {
     records: Records,
@@ -279,11 +281,11 @@ impl Queue {
     /// Tells a reader that there will never be anything to read: `ENODEV`, at once the first times.
     #[cold]
     fn end(&self, mut inner: Guard<'_, Inner, MutexBackend>, patience: Patience) -> Error {
-        let prompt = inner.ends < PROMPT_ENDS;
+        let late = inner.ends.checked_sub(PROMPT_ENDS);
         inner.ends = inner.ends.saturating_add(1);
         drop(inner);
-        if !prompt && patience != Patience::Never {
-            rest(LATE_END_MS);
+        if let (Some(late), true) = (late, patience != Patience::Never) {
+            rest(LATE_END_MS * 1u32.checked_shl(late).unwrap_or(LATEST_END).min(LATEST_END));
         }
         ENODEV
     }
