@@ -153,6 +153,17 @@ TEST_F(lockspaces, names_unfit_for_a_file)
 		EXPECT_EQ(-EINVAL, create_lockspace(self->ls.control, names[i], 0));
 }
 
+/* As fs/dlm's own device for POSIX locks is called. */
+TEST_F(lockspaces, plock)
+{
+	int minor;
+
+	SKIP_ON_REFERENCE("has a device of that name");
+	minor = create_lockspace(self->ls.control, "plock", DLM_LSFL_NEWEXCL);
+	ASSERT_GT(minor, 0);
+	ASSERT_EQ(0, remove_lockspace(self->ls.control, minor, 0));
+}
+
 TEST_F(lockspaces, have_nothing_in_common)
 {
 	char name[DLM_LOCKSPACE_LEN];

@@ -91,6 +91,22 @@ TEST_F(reading, nonblocking)
 	ASSERT_EQ(-EAGAIN, read_record(self->fd, &record));
 }
 
+/* A read that must not wait, though the descriptor would. */
+TEST_F(reading, nowait)
+{
+	int fd = open_lockspace(self->ls.name, 0);
+	struct record record;
+	struct iovec room = { &record, sizeof(record) };
+	int id;
+
+	ASSERT_ERRNO(DIFFERS(EAGAIN, EOPNOTSUPP), preadv2(fd, &room, 1, -1, RWF_NOWAIT));
+	if (reference())
+		return;
+	id = lock(fd, EX, 0, "r");
+	ASSERT_EQ((ssize_t)RECORD, preadv2(fd, &room, 1, -1, RWF_NOWAIT));
+	ASSERT_EQ(id, (int)record.result.lksb.sb_lkid);
+}
+
 /* A child that blocks in read() on a descriptor of its own, its lock waiting for ours. */
 static pid_t blocked_reader(struct lockspace *ls, void (*handler)(int), int sa_flags)
 {

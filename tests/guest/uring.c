@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include "dlm_test.h"
 #include "extended.h"
+#include "tables.h"
 
 /*
  * How many threads io_uring has made for this process, to have what cannot be done at once wait
@@ -198,6 +199,107 @@ TEST_F(uring, read_in_advance)
 	ASSERT_EQ(0, (int)io_uring_cq_ready(&self->ring));
 	UNLOCK(self->other, holder);
 	ASSERT_STREQ("granted", describe(&record, result(&self->ring), id));
+}
+
+/* With O_NONBLOCK fs/dlm is no different. A read that finds nothing waits all the same. */
+TEST_F(uring, nonblocking)
+{
+	struct request r = lock_request(EX, 0, "r");
+	struct record record;
+	int id;
+
+	submit_write(&self->ring, self->other, &r);
+	id = result(&self->ring);
+	ASSERT_GT(id, 0);
+	submit_read(&self->ring, self->other, &record);
+	ASSERT_STREQ("granted", describe(&record, result(&self->ring), id));
+
+	submit_read(&self->ring, self->other, &record);
+	ASSERT_EQ(0, (int)io_uring_cq_ready(&self->ring));
+	ASSERT_EQ(0, unlock(self->other, id, 0));
+	ASSERT_STREQ("EUNLOCK", describe(&record, result(&self->ring), id));
+}
+
+/* One read for all the records that come. */
+TEST_F(uring, multishot)
+{
+	enum { GROUP = 1, BUFFERS = 4 };
+	struct record records[BUFFERS];
+	struct io_uring_buf_ring *buffers;
+	int ids[2], error;
+
+	buffers = io_uring_setup_buf_ring(&self->ring, BUFFERS, GROUP, 0, &error);
+	ASSERT_NE(NULL, (void *)buffers);
+	for (int i = 0; i < BUFFERS; i++)
+		io_uring_buf_ring_add(buffers, &records[i], sizeof(records[i]), i, BUFFERS - 1, i);
+	io_uring_buf_ring_advance(buffers, BUFFERS);
+
+	io_uring_prep_read_multishot(io_uring_get_sqe(&self->ring), self->fd, 0, 0, GROUP);
+	io_uring_submit(&self->ring);
+	ids[0] = lock(self->fd, EX, 0, "r");
+	ids[1] = lock(self->fd, EX, 0, "s");
+	if (reference()) {
+		struct __kernel_timespec while_ours_would = { .tv_sec = 1 };
+		struct io_uring_cqe *cqe;
+
+		ASSERT_EQ(-ETIME, io_uring_wait_cqe_timeout(&self->ring, &cqe, &while_ours_would));
+		return;
+	}
+	for (int i = 0; i < 2; i++) {
+		int length = result(&self->ring);
+
+		ASSERT_STREQ("granted", describe(&records[i], length, ids[i]));
+	}
+}
+
+/* Only a read whose buffer the record fills leads on by a link that is not hard. */
+TEST_F(uring, linked_to_a_read)
+{
+	static const int rooms[] = { sizeof(struct dlm_lock_result), sizeof(struct record) };
+
+	for (size_t i = 0; i < ARRAY_SIZE(rooms); i++) {
+		int id = lock(self->fd, NL, 0, "r");
+		struct io_uring_sqe *read = io_uring_get_sqe(&self->ring);
+		struct record record;
+
+		io_uring_prep_read(read, self->fd, &record, rooms[i], 0);
+		read->flags |= IOSQE_IO_LINK;
+		io_uring_prep_nop(io_uring_get_sqe(&self->ring));
+		io_uring_submit(&self->ring);
+		ASSERT_STREQ("granted", describe(&record, result(&self->ring), id));
+		ASSERT_EQ(i ? -ECANCELED : 0, result(&self->ring));
+	}
+}
+
+/* Who asks is then the ring's thread. */
+TEST_F(uring, thread_of_the_ring)
+{
+	struct request r = lock_request(EX, 0, "r");
+	struct reader reader;
+	const struct row *row;
+	struct io_uring ring;
+	char path[100], name[32] = "";
+	int error, id;
+	FILE *f;
+
+	error = io_uring_queue_init(8, &ring, IORING_SETUP_SQPOLL);
+	if (error)
+		SKIP(return, "no SQPOLL: %s", strerror(-error));
+	submit_write(&ring, self->other, &r);
+	id = result(&ring);
+	ASSERT_GT(id, 0);
+	reader = read_table(LOCKS, self->ls.name);
+	row = next_row(&reader);
+	ASSERT_NE(NULL, row);
+	ASSERT_EQ(id, row->id);
+	snprintf(path, sizeof(path), "/proc/self/task/%d/comm", row->pid);
+	close_table(&reader);
+	f = fopen(path, "re");
+	ASSERT_NE(NULL, (void *)f);
+	EXPECT_NE(NULL, fgets(name, sizeof(name), f));
+	EXPECT_EQ(0, strncmp(name, "iou-sqp-", strlen("iou-sqp-"))) TH_LOG("%s", name);
+	fclose(f);
+	io_uring_queue_exit(&ring);
 }
 
 /* Several reads wait, each of which gets one record, in whatever order. */
