@@ -6,7 +6,9 @@
 #include <kselftest_harness.h>
 #include <fcntl.h>
 #include <libdlm.h>
+#include <pthread.h>
 #include <semaphore.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -236,6 +238,179 @@ TEST_F(libdlm, value_block_not_valid)
 	self->two.ls = dlm_open_lockspace(self->name);
 	LOCK(&self->one, self->a, LKM_CRMODE, LKF_CONVERT | LKF_VALBLK, "", 0);
 	ASSERT_EQ(DLM_SBF_VALNOTVALID, self->a->lksb.sb_flags);
+}
+
+/* ---- What is odd about libdlm 4.3.0, as doc/guide.md says ---------------------------------------- */
+
+/* Leaves its mark on the stack, where the library's next call will have its request. */
+static __attribute__((noinline)) void mark_the_stack(void)
+{
+	volatile char marks[8192];
+
+	for (size_t i = 0; i < sizeof(marks); i++)
+		marks[i] = 'x';
+}
+
+/* dlm_ls_unlock() sends what happens to be on its stack as the value block. */
+TEST_F(libdlm, an_unlock_writes_rubbish)
+{
+	char marks[DLM_LVB_LEN];
+
+	memset(marks, 'x', sizeof(marks));
+	LOCK(&self->one, self->a, LKM_EXMODE, LKF_VALBLK, "r", 0);
+	LOCK(&self->two, self->b, LKM_NLMODE, LKF_VALBLK, "r", 0);
+	strcpy(self->a->value, "value");
+	/* Refused, but from now on nothing else comes between. */
+	ASSERT_EQ(-1, dlm_ls_unlock(self->one.ls, 0, 0, &self->a->lksb, NULL));
+	mark_the_stack();
+	ASSERT_EQ(0, dlm_ls_unlock(self->one.ls, self->a->lksb.sb_lkid, LKF_VALBLK, &self->a->lksb,
+				   self->a));
+	COMPLETES(&self->one, self->a, EUNLOCK);
+	LOCK(&self->two, self->b, LKM_PRMODE, LKF_CONVERT | LKF_VALBLK, "", 0);
+	ASSERT_EQ(0, memcmp(marks, self->b->value, sizeof(marks)));
+}
+
+/* The remedy: a conversion writes it, and then there is nothing left to write. */
+TEST_F(libdlm, a_conversion_before_the_unlock)
+{
+	LOCK(&self->one, self->a, LKM_EXMODE, LKF_VALBLK, "r", 0);
+	LOCK(&self->two, self->b, LKM_NLMODE, LKF_VALBLK, "r", 0);
+	strcpy(self->a->value, "value");
+	LOCK(&self->one, self->a, LKM_NLMODE, LKF_CONVERT | LKF_VALBLK, "", 0);
+	UNLOCK(&self->one, self->a, 0, EUNLOCK);
+	LOCK(&self->two, self->b, LKM_PRMODE, LKF_CONVERT | LKF_VALBLK, "", 0);
+	ASSERT_STREQ("value", self->b->value);
+}
+
+/* A blocking callback overwrites what the completion before it said. */
+TEST_F(libdlm, a_blocking_callback_overwrites_the_status)
+{
+	LOCK(&self->one, self->a, LKM_PRMODE, 0, "r", 0);
+	LOCK(&self->two, self->b, LKM_PRMODE, 0, "r", 0);
+	LOCK(&self->one, self->a, LKM_EXMODE, LKF_CONVERT | LKF_NOQUEUE, "", EAGAIN);
+	ASSERT_EQ(0, ask(&self->two, new_lock(), LKM_EXMODE, 0, "r"));
+	ASSERT_TRUE(called(&self->one, &self->a->blocked));
+	ASSERT_EQ(0, self->a->lksb.sb_status);
+}
+
+#ifdef _REENTRANT
+/*
+ * An unlock calls the function of the last request for the lock, with an argument of its own. So
+ * what was asked for with _wait must be unlocked with _wait, and what was not must not.
+ */
+static void *given;
+
+static void keep(void *argument)
+{
+	given = argument;
+}
+
+static void *unlock_and_wait(void *context)
+{
+	struct user *user = context;
+	struct dlm_lksb lksb;
+
+	dlm_ls_unlock_wait(user->ls, *(uint32_t *)given, 0, &lksb);
+	return NULL;
+}
+
+TEST_F(libdlm, to_wait_for_the_unlock_of_what_was_not_waited_for)
+{
+	uint32_t *id = &self->a->lksb.sb_lkid;
+	pthread_t thread;
+
+	if (!variant->threaded)
+		return;
+	ASSERT_EQ(0, dlm_ls_lock(self->one.ls, LKM_EXMODE, &self->a->lksb, 0, "r", 1, 0, keep, id,
+				 NULL, NULL));
+	while (!__atomic_load_n(&given, __ATOMIC_ACQUIRE))
+		usleep(1000);
+	ASSERT_EQ((void *)id, given);
+	ASSERT_EQ(0, pthread_create(&thread, NULL, unlock_and_wait, &self->one));
+	LOCK(&self->two, self->b, LKM_EXMODE, 0, "r", 0);
+	while (__atomic_load_n(&given, __ATOMIC_ACQUIRE) == id)
+		usleep(1000);
+	/* Who waits is not told: our function has been, of what is not ours. */
+	usleep(200000);
+	ASSERT_EQ(EBUSY, pthread_tryjoin_np(thread, NULL));
+}
+
+TEST_F(libdlm, not_to_wait_for_the_unlock_of_what_was_waited_for)
+{
+	static char not_ours[1000];	/* zeros are a mutex and a condition */
+	struct dlm_lksb lksb = { };
+
+	if (!variant->threaded)
+		return;
+	ASSERT_EQ(0, wait_for(&self->one, self->a, LKM_EXMODE, 0, "r"));
+	ASSERT_EQ(0, dlm_ls_unlock(self->one.ls, self->a->lksb.sb_lkid, 0, &lksb, not_ours));
+	LOCK(&self->two, self->b, LKM_EXMODE, 0, "r", 0);
+	while (__atomic_load_n(&lksb.sb_status, __ATOMIC_ACQUIRE) != EUNLOCK)
+		usleep(1000);
+	ASSERT_EQ(-1, sem_trywait(&self->a->completed));
+}
+#endif
+
+/*
+ * Who unlocks a lock of another process has that one's library write to an address of his own.
+ * dlm_ls_deadlock_cancel() gives no address, and so does no harm.
+ */
+FIXTURE(stranger) { char name[32]; dlm_lshandle_t ls; pid_t child; uint32_t *id, *status; };
+
+/* A child that waits for a lock, which we have, and says what came of it. */
+FIXTURE_SETUP(stranger)
+{
+	struct user us = { };
+	struct lock *lock = new_lock();
+
+	snprintf(self->name, sizeof(self->name), "libdlm%d", getpid());
+	self->ls = us.ls = dlm_create_lockspace(self->name, 0600);
+	ASSERT_NE(NULL, self->ls);
+	LOCK(&us, lock, LKM_EXMODE, 0, "r", 0);
+	self->id = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	self->status = self->id + 1;
+	self->child = fork();
+	if (!self->child) {
+		struct user child = { .ls = dlm_open_lockspace(self->name) };
+
+		if (ask(&child, lock, LKM_EXMODE, 0, "r"))
+			_exit(1);
+		__atomic_store_n(self->id, lock->lksb.sb_lkid, __ATOMIC_RELEASE);
+		if (!called(&child, &lock->completed))
+			_exit(2);
+		*self->status = lock->lksb.sb_status;
+		_exit(0);
+	}
+	while (!__atomic_load_n(self->id, __ATOMIC_ACQUIRE))
+		usleep(1000);
+}
+
+FIXTURE_TEARDOWN(stranger)
+{
+	EXPECT_EQ(0, dlm_release_lockspace(self->name, self->ls, 1));
+}
+
+TEST_F(stranger, unlocks)
+{
+	/* Memory that the child does not have. */
+	struct dlm_lksb *lksb = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+				     -1, 0);
+	int status;
+
+	ASSERT_EQ(0, dlm_ls_unlock(self->ls, *self->id, 0, lksb, NULL));
+	ASSERT_EQ(self->child, waitpid(self->child, &status, 0));
+	ASSERT_TRUE(WIFSIGNALED(status));
+	ASSERT_EQ(SIGSEGV, WTERMSIG(status));
+}
+
+TEST_F(stranger, cancels_for_a_deadlock)
+{
+	int status;
+
+	ASSERT_EQ(0, dlm_ls_deadlock_cancel(self->ls, *self->id, 0));
+	ASSERT_EQ(self->child, waitpid(self->child, &status, 0));
+	ASSERT_EQ(0, status);
+	ASSERT_EQ(EDEADLK, *self->status);
 }
 
 /* Without a thread of the library's: its descriptor says when there is something to dispatch. */
