@@ -126,16 +126,17 @@ pub(crate) struct Queue {
     /// Nobody will read any more, so what locks still had to tell goes with the queue. Whoever looks
     /// with the mutex held finds the records still whole if this is not set.
     closed: Atomic<bool>,
-    /// How many readers sleep; changes with the mutex held.
-    sleepers: Atomic<u32>,
-    /// Somebody has polled, so may be waiting at any time; changes with the mutex held.
-    polled: Atomic<bool>,
+    /// How many readers sleep, and [`POLLED`]; changes with the mutex held.
+    waiting: Atomic<u32>,
     /// Where readers sleep, to be woken one by one.
     #[pin]
     readers: CondVar,
     /// Where pollers wait; freed with a grace period, as polling needs.
     pollers: PollCondVarBox,
 }
+
+/// Somebody has polled, so may be waiting at any time.
+const POLLED: u32 = 1 << 31;
 
 /// So many records are read, or forgotten, in one go, at most, with the queue locked.
 const BATCH: usize = 16;
@@ -154,8 +155,7 @@ impl Queue {
                 inner <- new_mutex!(inner, "dlm_device::Queue"),
                 heeded: Atomic::new(Manner::PLAIN.0),
                 closed: Atomic::new(false),
-                sleepers: Atomic::new(0),
-                polled: Atomic::new(false),
+                waiting: Atomic::new(0),
                 readers <- new_condvar!("dlm_device::readers"),
                 pollers,
             }),
@@ -244,7 +244,9 @@ impl Queue {
         }
         inner.records.untold(entry);
         // It was not there for pollers to see.
-        self.wake_pollers();
+        if self.waiting.load(Relaxed) & POLLED != 0 {
+            self.pollers.notify_all();
+        }
         (inner, Err(EFAULT))
     }
 
@@ -252,9 +254,9 @@ impl Queue {
     /// them to others.
     #[cold]
     fn sleep(&self, inner: &mut Guard<'_, Inner, MutexBackend>) -> Result {
-        self.count_sleepers(|count| count.wrapping_add(1));
+        self.change_waiting(|waiting| waiting.wrapping_add(1));
         let interrupted = self.readers.wait_interruptible(inner);
-        self.count_sleepers(|count| count.wrapping_sub(1));
+        self.change_waiting(|waiting| waiting.wrapping_sub(1));
         let anything_new = !inner.records.is_empty() || inner.hung_up;
         if interrupted && (!anything_new || is_dying()) {
             return Err(ERESTARTSYS);
@@ -262,16 +264,17 @@ impl Queue {
         Ok(())
     }
 
-    /// Changes the count of those who sleep; the mutex is held.
-    fn count_sleepers(&self, change: impl FnOnce(u32) -> u32) {
-        self.sleepers
-            .store(change(self.sleepers.load(Relaxed)), Relaxed);
+    /// The mutex is held.
+    fn change_waiting(&self, change: impl FnOnce(u32) -> u32) {
+        self.waiting
+            .store(change(self.waiting.load(Relaxed)), Relaxed);
     }
 
     /// A reader leaves: if there are still records, the next of those who sleep is woken.
     #[inline(always)]
     fn pass_on(&self, inner: Guard<'_, Inner, MutexBackend>) {
-        let is_left = self.has_sleepers() && !inner.records.is_empty();
+        let sleepers = self.waiting.load(Relaxed) & !POLLED;
+        let is_left = sleepers != 0 && !inner.records.is_empty();
         drop(inner);
         if is_left {
             self.readers.notify_one();
@@ -295,7 +298,7 @@ impl Queue {
     pub(crate) fn poll(&self, file: &File, table: PollTable<'_>) -> u32 {
         table.register_wait(file, &self.pollers);
         let inner = self.inner.lock();
-        self.polled.store(true, Relaxed);
+        self.change_waiting(|waiting| waiting | POLLED);
         let readable = bindings::POLLIN | bindings::POLLRDNORM;
         if inner.hung_up {
             readable | bindings::POLLHUP | bindings::POLLERR
@@ -345,38 +348,31 @@ impl Queue {
         self.pollers.notify_all();
     }
 
-    #[inline(always)]
-    fn has_sleepers(&self) -> bool {
-        self.sleepers.load(Relaxed) > 0
-    }
-
     /// Whether somebody may be waiting for a record. Who begins to after it was told sees it.
     #[inline(always)]
     fn is_awaited(&self) -> bool {
-        self.has_sleepers() || self.polled.load(Relaxed)
-    }
-
-    #[inline(always)]
-    fn wake_pollers(&self) {
-        if self.polled.load(Relaxed) {
-            self.pollers.notify_all();
-        }
+        self.waiting.load(Relaxed) != 0
     }
 
     /// Wakes who waits for a record that has come: one of those who sleep, and all who poll.
-    #[inline(always)]
+    #[cold]
     fn wake_for_one(&self) {
-        if self.has_sleepers() {
+        let waiting = self.waiting.load(Relaxed);
+        if waiting & !POLLED != 0 {
             self.readers.notify_one();
         }
-        self.wake_pollers();
+        if waiting & POLLED != 0 {
+            self.pollers.notify_all();
+        }
     }
 
     /// Lets go of the queue and then wakes who waits for it, who could do nothing before.
     #[inline(always)]
     fn announce(&self, inner: Guard<'_, Inner, MutexBackend>) {
         drop(inner);
-        self.wake_for_one();
+        if self.is_awaited() {
+            self.wake_for_one();
+        }
     }
 
     #[inline(always)]

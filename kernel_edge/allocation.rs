@@ -44,29 +44,23 @@ const RESERVE_PART: usize = 32;
 /// But no more than so many bytes.
 const RESERVE_MAX: usize = 256 << 20;
 
-/// When it was last found out whether memory is short.
-static LOOKED: Atomic<u32> = Atomic::new(0);
-
-/// What was found.
-static IS_SHORT: Atomic<bool> = Atomic::new(false);
+/// When there was last found to be enough.
+static ENOUGH_AT: Atomic<u32> = Atomic::new(0);
 
 /// `ENOMEM` while less memory than the reserve is available on the machine. To know that costs more
-/// than a lock, so it is found out with the first request in each step of the coarse time.
+/// than a lock, so while there is enough it is found out once in each step of the coarse time.
 #[inline(always)]
 pub(crate) fn check_reserve() -> Result {
     let now = coarse_time();
-    if LOOKED.load(Relaxed) != now {
-        look_at_reserve(now);
-    }
-    if IS_SHORT.load(Relaxed) {
-        Err(ENOMEM)
-    } else {
+    if ENOUGH_AT.load(Relaxed) == now {
         Ok(())
+    } else {
+        look_at_reserve(now)
     }
 }
 
 #[cold]
-fn look_at_reserve(now: u32) {
+fn look_at_reserve(now: u32) -> Result {
     let mut machine = bindings::sysinfo::default();
     // SAFETY: It can be written.
     unsafe { bindings::si_meminfo(&mut machine) };
@@ -76,9 +70,11 @@ fn look_at_reserve(now: u32) {
     let available = usize::try_from(available)
         .unwrap_or(0)
         .saturating_mul(kernel::page::PAGE_SIZE);
-    let reserve = (total / RESERVE_PART).min(RESERVE_MAX);
-    IS_SHORT.store(available < reserve, Relaxed);
-    LOOKED.store(now, Relaxed);
+    if available < (total / RESERVE_PART).min(RESERVE_MAX) {
+        return Err(ENOMEM);
+    }
+    ENOUGH_AT.store(now, Relaxed);
+    Ok(())
 }
 
 /// More memory than most requests take, in bytes.
