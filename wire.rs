@@ -656,10 +656,14 @@ impl<'a> Request<'a> {
 }
 
 /// Whether a lockspace can be created: `EINVAL` if its name is empty, too long, or has characters
-/// that would lead out of /dev or split a line of a table, or for a flag that only the kernel's own
-/// users may set.
+/// that would lead out of /dev, or split a line of a table or a word of /proc/misc, or for a flag
+/// that only the kernel's own users may set.
+///
+/// White space is that of ASCII. A byte above it may be part of a letter (in UTF-8 `à` is 0xc3 0xa0),
+/// and glibc's `fscanf`, by which libdlm reads /proc/misc, takes none for space in any encoding that
+/// has ASCII in it.
 pub(crate) fn check_new_lockspace(flags: u32, name: &[u8]) -> Result {
-    let odd = |byte: &u8| byte.is_ascii_control() || matches!(byte, b'/' | b'!');
+    let odd = |byte: &u8| byte.is_ascii_control() || matches!(byte, b' ' | b'/' | b'!');
     let bad_name = name.is_empty() || name.len() > SPACE_NAME_MAX || name.iter().any(odd);
     if bad_name || flags & SPACE_SOFTIRQ != 0 {
         return Err(EINVAL);
@@ -1097,9 +1101,13 @@ mod tests {
         };
         assert_eq!(parse(b"a\0b"), Ok(b"a".to_vec()));
         assert_eq!(parse(&[b'x'; 64]), Ok(vec![b'x'; 64]));
-        assert_eq!(parse(b"\xc3\xa9 \xff"), Ok(b"\xc3\xa9 \xff".to_vec()));
-        for refused in [&b""[..], &[b'x'; 65], b"a/b", b"a!b", b"a\nb", b"a\x7f"] {
+        assert_eq!(parse(b"\xc3\xa0\x85\xff"), Ok(b"\xc3\xa0\x85\xff".to_vec()));
+        for refused in [&b""[..], &[b'x'; 65], b"a/b", b"a!b", b"a\x7f"] {
             assert_eq!(parse(refused), Err(EINVAL), "{refused:?}");
+        }
+        for space in b" \t\n\x0b\x0c\r" {
+            let refused = [b'a', *space, b'b'];
+            assert_eq!(parse(&refused), Err(EINVAL), "{refused:?}");
         }
     }
 
