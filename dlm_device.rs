@@ -31,12 +31,14 @@ use crate::{
         insist,
         is_administrator,
         is_exported,
+        may_log,
         on_request,
         patience,
         pause,
         prefix,
         Destination,
         Device,
+        Exclusion,
         Folder,
         ListingFile,
         Patience,
@@ -103,15 +105,15 @@ struct DlmDevice {
     _control: Registration<ControlDevice>,
     #[pin]
     _monitor: Registration<MonitorDevice>,
+    // The last to go.
+    _alone: Option<Pin<KBox<Exclusion>>>,
 }
 
 impl kernel::InPlaceModule for DlmDevice {
     fn init(_module: &'static ThisModule) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
-            _: {
-                check_prefix()?;
-                check_alone()?;
-            },
+            _: { check_prefix()? },
+            _alone: stay_alone()?,
             _control <- Registration::new(
                 string(&[prefix().to_bytes(), b"-control"])?,
                 Registry::new(Site::new()?)?,
@@ -140,16 +142,31 @@ fn check_prefix() -> Result {
     Err(EINVAL)
 }
 
-/// `EEXIST` if the kernel's own DLM is there, and its devices have the names of ours.
-fn check_alone() -> Result {
-    if prefix() == c"dlm" && is_exported(c"dlm_new_lockspace") {
+/// Two modules cannot have devices of the same names: where ours have those of the kernel's own DLM,
+/// `EEXIST` if that is loaded, and it cannot be loaded while what is returned is kept.
+fn stay_alone() -> Result<Option<Pin<KBox<Exclusion>>>> {
+    if prefix() != c"dlm" {
+        return Ok(None);
+    }
+    let exclusion = KBox::pin_init(Exclusion::new(c"dlm", explain_exclusion), GFP_KERNEL)?;
+    if is_exported(c"dlm_new_lockspace") {
         pr_err!(
             "the kernel's own dlm is loaded and has these devices already: unload it first, or \
              give these other names by prefix=\n"
         );
         return Err(EEXIST);
     }
-    Ok(())
+    Ok(Some(exclusion))
+}
+
+/// Any user can make the kernel try to load a module that needs its DLM.
+fn explain_exclusion() {
+    if may_log() {
+        pr_err!(
+            "the kernel's own dlm, and what needs it, cannot be loaded beside devices of the same \
+             names: unload dlm_device first, or load it with prefix=\n"
+        );
+    }
 }
 
 /// Puts a name together, byte by byte: lockspaces need not be named in ASCII.

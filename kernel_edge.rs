@@ -2,14 +2,15 @@
 
 //! The kernel's edge: what the `kernel` crate does not offer yet, each raw call behind one safe
 //! function. All `unsafe` of the module is here and in the rooms below: `allocation` is about memory
-//! that programs have us take, `memory` about their own; `listing` has files in debugfs, `parameter`
-//! the module's parameter, `time` the clock of locks.
+//! that programs have us take, `memory` about their own; `exclusion` keeps another module out,
+//! `listing` has files in debugfs, `parameter` the module's parameter, `time` the clock of locks.
 //!
 //! The largest part is a misc device that is named at run time, carries data, and can be polled:
 //! [`Device`] is what `kernel::miscdevice::MiscDevice` lacks, [`Registration`] what
 //! `MiscDeviceRegistration` lacks. The file operations are upstream's with more filled in.
 
 mod allocation;
+mod exclusion;
 mod listing;
 mod memory;
 mod parameter;
@@ -21,6 +22,7 @@ pub(crate) use self::{
         insist,
         on_request, //
     },
+    exclusion::Exclusion,
     listing::{
         write_bytes,
         Folder,

@@ -1,8 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 #
-# beside.sh ours|theirs - try this module beside the kernel's own dlm, which
-# needs devices of other names, in a guest where the one named is loaded already.
+# beside.sh ours|theirs|alone - try this module beside the kernel's own dlm, which
+# needs devices of other names, in a guest where the one named is loaded already;
+# alone: ours, with the names of theirs.
 
 set -eu
 
@@ -16,16 +17,17 @@ fail() {
 said() { dmesg | grep 'dlm_device: ' | grep -v taint; }
 logged() { said | wc -l; }
 
-# refused WHY [PARAMETER] - it cannot be loaded, which takes one line to explain
+# refused WHY COMMAND... - it loads nothing, which takes one line to explain
 refused() {
-	before=$(logged)
-	! insmod ./dlm_device.ko ${2+"$2"} 2>refusal || fail "it can be loaded with ${2:-no parameter}"
-	[ $(($(logged) - before)) = 1 ] || fail "$(($(logged) - before)) lines say why it is refused with ${2:-no parameter}"
-	said | tail -n 1 | grep -q "$1" || fail "the log does not say $1"
+	why=$1 before=$(logged)
+	shift
+	! "$@" 2>refusal || fail "$* succeeds"
+	[ $(($(logged) - before)) = 1 ] || fail "$(($(logged) - before)) lines say why $* is refused"
+	said | tail -n 1 | grep -q "$why" || fail "the log does not say $why"
 }
 
 refused_as_invalid() {
-	refused '.' "prefix=$1"
+	refused '.' insmod ./dlm_device.ko "prefix=$1"
 	grep -q Invalid refusal || fail "prefix=$1: $(cat refusal)"
 }
 
@@ -61,8 +63,8 @@ long() { printf "%$1s" '' | tr ' ' m; }
 
 case $1 in
 theirs)
-	refused 'the kernel.s own dlm is loaded'
-	refused 'the kernel.s own dlm is loaded' prefix=dlm
+	refused 'the kernel.s own dlm is loaded' insmod ./dlm_device.ko
+	refused 'the kernel.s own dlm is loaded' insmod ./dlm_device.ko prefix=dlm
 	for prefix in '' . mi.ne mi/ne 'mi!ne' mine: 'mi%ne' "$(printf 'm\303\256ne')" "$(long 33)" \
 		"$(long 255)"; do
 		refused_as_invalid "$prefix"
@@ -84,5 +86,14 @@ ours)
 	modprobe dlm
 	dlm-node
 	both_work
+	;;
+alone)
+	for module in dlm gfs2; do
+		refused 'the kernel.s own dlm, and what needs it, cannot be loaded' modprobe "$module"
+		grep -q busy refusal || fail "$module: $(cat refusal)"
+	done
+	./granting >ours || fail "$(grep -v '^ok' ours)"
+	rmmod dlm_device
+	modprobe gfs2 || fail "gfs2 cannot be loaded afterwards"
 	;;
 esac
