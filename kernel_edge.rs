@@ -125,7 +125,8 @@ unsafe impl<T: Device> Send for Registration<T> {}
 unsafe impl<T: Device> Sync for Registration<T> {}
 
 impl<T: Device> Registration<T> {
-    /// Registers a device. Its node is /dev/`name`, for root alone (0600).
+    /// Registers a device. Its node is /dev/`name`. It is given no mode, so the kernel makes it for
+    /// root alone (0600), and names none to udev, which would set that again at every event.
     pub(crate) fn new(name: CString, data: T::Data) -> impl PinInit<Self, Error> {
         let name_pointer = name.as_char_ptr();
         try_pin_init!(Self {
@@ -136,7 +137,6 @@ impl<T: Device> Registration<T> {
                 let mut misc = MiscDeviceOptions { name: c"" }.into_raw::<T>();
                 misc.name = name_pointer;
                 misc.fops = Operations::<T>::TABLE;
-                misc.mode = 0o600;
                 // SAFETY: `slot` can be written.
                 unsafe { slot.write(misc) };
                 // SAFETY: `slot` holds an initialised miscdevice, which stays pinned until it is

@@ -246,7 +246,15 @@ TEST_F(lockspaces, unread_records_do_not_make_it_busy)
 	ASSERT_EQ(0, remove_lockspace(self->ls.control, self->ls.minor, 0));
 }
 
-/* Creating and removing takes CAP_SYS_ADMIN, whoever opened the device. */
+static bool may_nothing(const struct lockspace *ls, int control)
+{
+	return create_lockspace(control, "unprivileged", 0) == -EPERM &&
+	       create_lockspace(control, "", 0) == -EPERM &&
+	       create_lockspace(control, ls->name, 0) == -EPERM &&
+	       remove_lockspace(control, ls->minor, FORCE) == -EPERM;
+}
+
+/* Creating and removing takes CAP_SYS_ADMIN, whoever opened the device, or may open it. */
 TEST_F(lockspaces, unprivileged)
 {
 	pid_t child = spawn();
@@ -254,21 +262,35 @@ TEST_F(lockspaces, unprivileged)
 	if (!child) {
 		if (setresuid(65534, 65534, 65534))
 			_exit(1);
-		if (create_lockspace(self->ls.control, "unprivileged", 0) != -EPERM)
+		if (!may_nothing(&self->ls, self->ls.control))
 			_exit(2);
-		if (create_lockspace(self->ls.control, "", 0) != -EPERM)
-			_exit(7);
-		if (create_lockspace(self->ls.control, self->ls.name, 0) != -EPERM)
-			_exit(3);
-		if (remove_lockspace(self->ls.control, self->ls.minor, FORCE) != -EPERM)
-			_exit(4);
 		if (open_control() >= 0 || errno != EACCES)
-			_exit(5);
+			_exit(3);
 		if (open_lockspace(self->ls.name, 0) >= 0 || errno != EACCES)
-			_exit(6);
+			_exit(4);
 		_exit(0);
 	}
 	ASSERT_EQ(0, expect_child(child));
+	ASSERT_TRUE(exists(self->ls.name));
+	ASSERT_FALSE(exists("unprivileged"));
+}
+
+/* As by tools/udev, so that libdlm can open it. */
+TEST_F(lockspaces, unprivileged_with_a_control_device_for_all)
+{
+	int result;
+	pid_t child;
+
+	ASSERT_EQ(0, chmod(device("-control"), 0666));
+	child = spawn();
+	if (!child) {
+		if (setresuid(65534, 65534, 65534))
+			_exit(1);
+		_exit(may_nothing(&self->ls, open_control()) ? 0 : 2);
+	}
+	result = expect_child(child);
+	ASSERT_EQ(0, chmod(device("-control"), 0600));
+	ASSERT_EQ(0, result);
 	ASSERT_TRUE(exists(self->ls.name));
 	ASSERT_FALSE(exists("unprivileged"));
 }
