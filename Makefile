@@ -19,7 +19,7 @@ $(foreach v,$(given),$(if $(filter-out undefined,$(origin $(v))),$(eval $(call a
 unexport MAKEFLAGS
 
 module:
-	@tests/vm/module
+	@tools/module
 
 demo:
 	@tests/demo/run
@@ -34,13 +34,13 @@ bench:
 	@tests/bench/run
 
 shell:
-	@SHELL_ON=1 tests/vm/vm
+	@SHELL_ON=1 tools/vm
 
 vm:
-	@tests/vm/vm
+	@tools/vm
 
 clean:
 	@rm -rf build dlm_device.ko *.o .*.o .*.cmd *.mod *.mod.c modules.order Module.symvers .module-common.o .tmp_* tests/host/target tests/oracle/target
 
 help:
-	@sed -n 's/^| \{0,1\}//p' tests/vm/help.txt
+	@sed -n 's/^| \{0,1\}//p' tools/help.txt

@@ -2,7 +2,7 @@
 # shellcheck shell=bash disable=SC2154
 #
 # The suite of tests/run that works in the guest: builds what is in tests/guest,
-# boots, and lets vm/guest/run-tests run all programs that its run.list names.
+# boots, and lets its run-tests run all programs that its run.list names.
 # Their output is TAP; a program that prints none counts as one test. If the
 # guest dies, the program it died of has failed and the rest runs in a new one.
 
@@ -85,7 +85,7 @@ suite_guest() {
 		[ -s "$chosen" ] || say "error: TEST=$TEST: there is no such program; there are: $(cut -d' ' -f1 "$out/guest/next" | xargs)"
 		mv "$chosen" "$out/guest/next"
 	fi
-	cp "$here/guest/run-tests" "$here/complaints.patterns" "$here/full-cgroups.awk" "$bin/"
+	cp "$top/tests/guest/run-tests" "$here/complaints.patterns" "$here/full-cgroups.awk" "$bin/"
 
 	while [ -s "$out/guest/next" ]; do
 		left=$(wc -l <"$out/guest/next")

@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash disable=SC2034
 #
-# What the scripts of this folder share: where things are, how a long step is
-# shown and logged, how something slow is made once and kept, and how a command
-# runs inside the build root. Sourced, never run.
+# What the scripts of this folder and those of tests/ share: where things are, how
+# a long step is shown and logged, how something slow is made once and kept, and
+# how a command runs inside the build root. Sourced, never run.
 
 set -euo pipefail
 shopt -s inherit_errexit
 
-top=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-here=$top/tests/vm
+top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+here=$top/tools
 build=$top/build
 
 # A relative XDG_CACHE_HOME is to be ignored, says its specification.

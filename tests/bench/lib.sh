@@ -2,7 +2,7 @@
 # shellcheck shell=bash disable=SC2034,SC2154
 #
 # What the scripts of this folder share: the benchmark's programs, and how they are built. Sourced,
-# behind tests/vm/lib.sh.
+# behind tools/lib.sh.
 
 source=$top/tests/bench
 out=$build/bench

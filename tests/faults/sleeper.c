@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * sleeper - sleeps where it is forbidden, and refuses to stay: a fault for guest/faults, which no
+ * sleeper - sleeps where it is forbidden, and refuses to stay: a fault for faults, which no
  * test module of the kernel's commits.
  */
 #include <linux/module.h>

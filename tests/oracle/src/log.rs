@@ -11,7 +11,7 @@ use std::{
 };
 
 /// What no healthy kernel's log has, a pattern a line.
-const COMPLAINTS: &str = include_str!("../../vm/complaints.patterns");
+const COMPLAINTS: &str = include_str!("../../../tools/complaints.patterns");
 
 pub struct Log {
     messages: File,
