@@ -19,6 +19,14 @@
 //! first. Then every read is `ENODEV`. Programs that ignore that and read again, as libdlm's receiving
 //! thread does, would keep a processor busy, so from the [`PROMPT_ENDS`]th on it takes a while.
 
+pub(crate) mod records;
+
+use self::records::{
+    Entry,
+    Records,
+    Taken,
+    Teller, //
+};
 use crate::{
     kernel_edge::{
         is_dying,
@@ -34,12 +42,6 @@ use crate::{
         Occasion,
         Owner,
         Ticket, //
-    },
-    records::{
-        Entry,
-        Records,
-        Taken,
-        Teller, //
     },
     terms::Mode,
     wire::{

@@ -14,14 +14,11 @@
 //! ```
 
 mod callbacks;
-mod directory;
 mod kernel_edge;
-mod list;
 mod listing;
 mod lock_table;
 mod lockspace;
-mod records;
-mod slab;
+mod storage;
 mod terms;
 mod wire;
 

@@ -89,11 +89,13 @@ use self::{
     },
 };
 use crate::{
-    directory::Directory,
-    list::List,
-    slab::{
-        Slab,
-        NONE, //
+    storage::{
+        directory::Directory,
+        list::List,
+        slab::{
+            Slab,
+            NONE, //
+        },
     },
     terms::{
         transfer,

@@ -40,7 +40,7 @@ use crate::{
         Outcome,
         Purge, //
     },
-    slab::{
+    storage::slab::{
         at_once,
         NONE, //
     },
@@ -50,7 +50,7 @@ use crate::{
         Reply,
         Value, //
     },
-    wire::Change,
+    wire::Change, //
 };
 use core::cmp::Ordering;
 use kernel::{

@@ -25,7 +25,7 @@ use crate::{
         Occasion,
         Ticket, //
     },
-    slab::{
+    storage::slab::{
         Slab,
         NONE, //
     },
@@ -648,7 +648,7 @@ impl Records {
     }
 
     #[cfg(test)]
-    pub(crate) fn layout() -> crate::slab::Layout {
+    pub(crate) fn layout() -> crate::storage::slab::Layout {
         Slab::<Slot>::layout()
     }
 }

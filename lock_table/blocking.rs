@@ -22,7 +22,7 @@ use super::{
     Owner, //
 };
 use crate::{
-    list::List,
+    storage::list::List,
     terms::{
         transfer,
         Flags,

@@ -10,7 +10,7 @@ use super::{
     },
     Owner, //
 };
-use crate::{
+use crate::storage::{
     list::{
         Links,
         List, //

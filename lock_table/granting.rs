@@ -18,8 +18,10 @@ use super::{
     Owner, //
 };
 use crate::{
-    list::List,
-    slab::Slab,
+    storage::{
+        list::List,
+        slab::Slab, //
+    },
     terms::{
         transfer,
         Flags,

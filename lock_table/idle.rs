@@ -4,11 +4,11 @@
 
 use super::resource::Resource;
 use crate::{
-    slab::{
+    storage::slab::{
         Slab,
         NONE, //
     },
-    terms::Value,
+    terms::Value, //
 };
 
 /// How many are kept, at most.

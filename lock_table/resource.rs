@@ -14,21 +14,23 @@ use super::{
     Ticket, //
 };
 use crate::{
-    directory::{
-        Named,
-        Place, //
-    },
-    list::{
-        Links,
-        List,
-        Through, //
-    },
-    slab::{
-        at_once,
-        Note,
-        Slab,
-        Vacancy,
-        NONE, //
+    storage::{
+        directory::{
+            Named,
+            Place, //
+        },
+        list::{
+            Links,
+            List,
+            Through, //
+        },
+        slab::{
+            at_once,
+            Note,
+            Slab,
+            Vacancy,
+            NONE, //
+        },
     },
     terms::{
         Flags,

@@ -17,11 +17,13 @@ use super::{
     Owner, //
 };
 use crate::{
-    list::List,
-    slab::{
-        at_once,
-        Slab,
-        NONE, //
+    storage::{
+        list::List,
+        slab::{
+            at_once,
+            Slab,
+            NONE, //
+        },
     },
     terms::{
         Flags,

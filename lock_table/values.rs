@@ -11,7 +11,7 @@ use super::{
     Owner, //
 };
 use crate::{
-    slab::{
+    storage::slab::{
         Slab,
         NONE, //
     },

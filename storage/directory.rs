@@ -7,7 +7,7 @@
 //! and the memory of the buckets follows the number of entries in both directions. The hash comes
 //! from the caller, keyed, so that programs cannot choose names that meet in one bucket.
 
-use crate::slab::{
+use crate::storage::slab::{
     at_once,
     Slab,
     NONE, //

@@ -6,7 +6,7 @@
 //! A slot can be on several lists at once through different [`Links`]; which one a list uses is
 //! part of its type.
 
-use crate::slab::{
+use crate::storage::slab::{
     Note,
     Slab,
     NONE, //

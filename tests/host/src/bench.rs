@@ -4,6 +4,7 @@
 //! shards of the real lock table, and files whose records wait in real queues.
 
 use crate::{
+    callbacks::records::Records,
     lock_table::{
         Ask,
         Completion,
@@ -14,8 +15,7 @@ use crate::{
         Owner,
         Ticket, //
     },
-    records::Records,
-    slab::NONE,
+    storage::slab::NONE,
     terms::{
         self,
         Flags,

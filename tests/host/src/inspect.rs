@@ -15,7 +15,7 @@ use super::{
     *, //
 };
 use crate::{
-    slab::{
+    storage::slab::{
         Layout,
         Note, //
     },

@@ -3,9 +3,9 @@
 //! What the hot structures take in memory. Whoever adds a field meets his number here.
 
 use crate::{
+    callbacks::records::Records,
     lock_table::inspect,
-    records::Records,
-    slab::Layout, //
+    storage::slab::Layout, //
 };
 
 /// Bytes of a slot, and how many of them are in a chunk of how many bytes.

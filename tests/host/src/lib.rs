@@ -4,16 +4,15 @@
 
 #![allow(dead_code)]
 
-#[path = "../../../directory.rs"]
-mod directory;
-#[path = "../../../list.rs"]
-mod list;
+/// What is read waits for nobody: of the queue, only what is in it.
+#[path = "../../../callbacks"]
+mod callbacks {
+    pub(crate) mod records;
+}
 #[path = "../../../lock_table.rs"]
 mod lock_table;
-#[path = "../../../records.rs"]
-mod records;
-#[path = "../../../slab.rs"]
-mod slab;
+#[path = "../../../storage.rs"]
+mod storage;
 #[path = "../../../terms.rs"]
 mod terms;
 #[path = "../../../wire.rs"]

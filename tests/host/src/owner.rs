@@ -18,7 +18,7 @@ use crate::{
         Reader, //
     },
     terms::Mode,
-    view::Record,
+    view::Record, //
 };
 use kernel::prelude::*;
 use std::{

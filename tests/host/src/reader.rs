@@ -4,15 +4,15 @@
 //! it happens, and compared when it is read.
 
 use crate::{
+    callbacks::records::{
+        Entry,
+        Records, //
+    },
     lock_table::{
         Completion,
         LockId,
         Occasion,
         Ticket, //
-    },
-    records::{
-        Entry,
-        Records, //
     },
     terms::{
         Mode,
@@ -391,7 +391,7 @@ mod tests {
             StatusFlags,
             VALUE_LEN, //
         },
-        wire::record_min,
+        wire::record_min, //
     };
     use kernel::alloc::fail_after;
     use proptest::{

@@ -19,7 +19,7 @@ use crate::{
         Client,
         Desk, //
     },
-    slab::NONE,
+    storage::slab::NONE,
     terms::{
         Flags,
         Mode::{
@@ -30,7 +30,7 @@ use crate::{
         Value,
         VALUE_LEN, //
     },
-    view::Record,
+    view::Record, //
 };
 use kernel::prelude::*;
 use std::{

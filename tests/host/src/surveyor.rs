@@ -10,7 +10,7 @@ use crate::{
         LockTable,
         Owner, //
     },
-    slab::NONE,
+    storage::slab::NONE, //
 };
 use std::collections::HashMap;
 
