@@ -544,7 +544,7 @@ impl LockspaceDevice {
             Request::Deadlock { id, flags } => {
                 return file.cancel_deadlocked(id, flags).map(|()| 0)
             }
-            Request::Purge { nodeid, pid } => return file.purge(nodeid, pid).map(|()| 0),
+            Request::Purge { nodeid, whose } => return file.purge(nodeid, whose).map(|()| 0),
             Request::CreateLockspace { .. } | Request::RemoveLockspace { .. } => {
                 return Err(EINVAL)
             }

@@ -50,7 +50,10 @@ use crate::{
         Reply,
         Value, //
     },
-    wire::Change, //
+    wire::{
+        Change,
+        Whose, //
+    },
 };
 use core::cmp::Ordering;
 use kernel::{
@@ -496,15 +499,21 @@ impl OpenFile {
         })
     }
 
-    /// Frees locks that outlived their file, or, if `pid` is the caller, those of this file and
-    /// what it was not told yet. A single machine is node 1; 0 means the same.
-    pub(crate) fn purge(&self, nodeid: u32, pid: u32) -> Result {
+    /// Frees locks that outlived their file, or those of this file and what it was not told yet. A
+    /// single machine is node 1; 0 means the same.
+    pub(crate) fn purge(&self, nodeid: u32, whose: Whose) -> Result {
         if nodeid > 1 {
             return Err(EINVAL);
         }
-        if pid == caller() {
-            return self.purge_own();
+        match whose {
+            Whose::Own => self.purge_own(),
+            Whose::ByThread(pid) if pid == caller() => self.purge_own(),
+            Whose::ByThread(pid) | Whose::Orphans(pid) => self.purge_orphans(pid),
         }
+    }
+
+    /// Those of one thread, or all for 0.
+    fn purge_orphans(&self, pid: u32) -> Result {
         let pid = (pid != 0).then_some(pid);
         for shard in 0..self.lockspace.shards.len() as u32 {
             let mut progress = Purge::default();

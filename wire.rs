@@ -264,6 +264,14 @@ struct PurgeParams {
     pid: u32,
 }
 
+/// What an extended purge says beside that, behind it: whose locks are meant.
+mod scope {
+    /// What the thread's id says, as in version 6.0.
+    pub(super) const BY_THREAD: u32 = 0;
+    pub(super) const ORPHANS: u32 = 1;
+    pub(super) const OWN: u32 = 2;
+}
+
 /// `struct dlm_lspace_params`; the name follows.
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
@@ -428,6 +436,18 @@ impl Reply {
     }
 }
 
+/// Whose locks a purge ends. A number is a thread's id, 0 stands for all threads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Whose {
+    /// Those that the thread left behind; but if it is the caller, those of the file. So a caller
+    /// cannot mean what was left by somebody who had the same id.
+    ByThread(u32),
+    /// Those that the thread left behind, whoever has its id now.
+    Orphans(u32),
+    /// Those of the file.
+    Own,
+}
+
 /// A request, understood but for what only the lock table can judge.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Request<'a> {
@@ -473,11 +493,10 @@ pub(crate) enum Request<'a> {
         id: u32,
         flags: Flags,
     },
-    /// The end of locks that outlived their file: those of thread `pid`, or all for 0. If `pid` is
-    /// the caller itself, of the locks of this file instead.
+    /// The end of locks.
     Purge {
         nodeid: u32,
-        pid: u32,
+        whose: Whose,
     },
     /// The name is still to be checked: see [`check_new_lockspace`].
     CreateLockspace {
@@ -560,13 +579,7 @@ impl<'a> Request<'a> {
                     flags: Flags(params.flags),
                 })
             }
-            command::PURGE => {
-                let (params, _) = PurgeParams::read_from_prefix(body).map_err(|_| EINVAL)?;
-                Ok(Request::Purge {
-                    nodeid: params.nodeid,
-                    pid: params.pid,
-                })
-            }
+            command::PURGE => Self::parse_purge(body, extended),
             command::CREATE_LOCKSPACE => {
                 let (params, name) = SpaceParams::read_from_prefix(body).map_err(|_| EINVAL)?;
                 Ok(Request::CreateLockspace {
@@ -651,6 +664,24 @@ impl<'a> Request<'a> {
             reply,
             value,
             change,
+        })
+    }
+
+    #[cold]
+    fn parse_purge(body: &'a [u8], extended: bool) -> Result<Request<'a>> {
+        let (params, rest) = PurgeParams::read_from_prefix(body).map_err(|_| EINVAL)?;
+        let (scope, _) = u32::read_from_prefix(rest).map_err(|_| EINVAL)?;
+        let scope = if extended { scope } else { scope::BY_THREAD };
+        let whose = match (scope, params.pid) {
+            (scope::BY_THREAD, pid) => Whose::ByThread(pid),
+            (scope::ORPHANS, pid) => Whose::Orphans(pid),
+            // No other thread's locks are meant.
+            (scope::OWN, 0) => Whose::Own,
+            _ => return Err(EINVAL),
+        };
+        Ok(Request::Purge {
+            nodeid: params.nodeid,
+            whose,
         })
     }
 }
@@ -1253,20 +1284,44 @@ mod tests {
     #[test]
     fn purging_says_whose() {
         for (is64bit, size) in [(0, 100), (1, 104)] {
-            let mut bytes = request(command::PURGE, size);
-            bytes[13] = is64bit;
-            put(&mut bytes, 16, &1u32.to_ne_bytes());
-            put(&mut bytes, 20, &4711u32.to_ne_bytes());
-            assert_eq!(
-                parse(&bytes),
-                Ok(Request::Purge {
-                    nodeid: 1,
-                    pid: 4711,
-                })
-            );
-            bytes.pop();
-            assert_eq!(parse(&bytes), Err(EINVAL));
+            let bytes = purge(is64bit, size, 4711, 0);
+            let whose = Whose::ByThread(4711);
+            assert_eq!(parse(&bytes), Ok(Request::Purge { nodeid: 1, whose }));
+            assert_eq!(parse(&bytes[..size - 1]), Err(EINVAL));
         }
+    }
+
+    #[test]
+    fn an_extended_purge_tells_orphans_from_locks_of_ones_own() {
+        for (is64bit, size) in [(0, 100), (1, 104)] {
+            for (pid, scope, whose) in [
+                (4711, 0, Ok(Whose::ByThread(4711))),
+                (0, 0, Ok(Whose::ByThread(0))),
+                (4711, 1, Ok(Whose::Orphans(4711))),
+                (0, 1, Ok(Whose::Orphans(0))),
+                (0, 2, Ok(Whose::Own)),
+                (4711, 2, Err(EINVAL)),
+                (0, 3, Err(EINVAL)),
+                (0, 1 << 31, Err(EINVAL)),
+                (0, 1 << 8 | 1, Err(EINVAL)),
+            ] {
+                let bytes = purge(is64bit, size, pid, scope);
+                let request = |whose| Request::Purge { nodeid: 1, whose };
+                let wanted = whose.map(request);
+                assert_eq!(parse(&extended(bytes.clone(), 0)), wanted, "{scope:#x}");
+                // In version 6.0 there is no such number.
+                assert_eq!(parse(&bytes), Ok(request(Whose::ByThread(pid))));
+            }
+        }
+    }
+
+    fn purge(is64bit: u8, size: usize, pid: u32, scope: u32) -> Vec<u8> {
+        let mut bytes = request(command::PURGE, size);
+        bytes[13] = is64bit;
+        put(&mut bytes, 16, &1u32.to_ne_bytes());
+        put(&mut bytes, 20, &pid.to_ne_bytes());
+        put(&mut bytes, 24, &scope.to_ne_bytes());
+        bytes
     }
 
     #[test]

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/sched.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -357,10 +358,9 @@ int unload_module(void)
 	return syscall(SYS_delete_module, DIFFERS("dlm_device", "dlm"), O_NONBLOCK) ? -errno : 0;
 }
 
-pid_t spawn(void)
+/* A child process is born: for whom it is, and for its parent. */
+static pid_t bring_up(pid_t parent, pid_t child)
 {
-	pid_t parent = getpid(), child = fork();
-
 	if (!child) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		if (getppid() != parent)
@@ -370,6 +370,25 @@ pid_t spawn(void)
 		children[nr_children++] = child;
 	}
 	return child;
+}
+
+pid_t spawn(void)
+{
+	pid_t parent = getpid();
+
+	return bring_up(parent, fork());
+}
+
+pid_t spawn_as(pid_t id)
+{
+	struct clone_args args = {
+		.exit_signal = SIGCHLD,
+		.set_tid = (uintptr_t)&id,
+		.set_tid_size = 1,
+	};
+	pid_t parent = getpid();
+
+	return bring_up(parent, syscall(SYS_clone3, &args, sizeof(args)));
 }
 
 int expect_child(pid_t child)

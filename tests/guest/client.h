@@ -125,6 +125,8 @@ int unload_module(void);
  * for it and returns its exit status, or -1 for a signal.
  */
 pid_t spawn(void);
+/* The same, of this id, which nobody may have; or -1. */
+pid_t spawn_as(pid_t id);
 int expect_child(pid_t child);
 /* Wait until the child sleeps in a system call. */
 bool asleep(pid_t child);

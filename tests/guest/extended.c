@@ -155,6 +155,142 @@ TEST_F(returned, errors)
 	ASSERT_EQ(-ENOENT, submit_returning(self->fd, convert_request(1, NL, 0)));
 }
 
+/* ---- Purges that say whose locks are meant --------------------------------------------------- */
+
+/* The caller's: an orphan, and of two descriptors a lock each, and what they were not told. */
+LOCKSPACE_FIXTURE(purged)
+
+static int leave_orphan(struct lockspace *ls)
+{
+	int fd = open_lockspace(ls->name, O_NONBLOCK);
+	int id = lock(fd, EX, DLM_LKF_PERSISTENT, "orphan");
+
+	close(fd);
+	return id;
+}
+
+#define HOLD_SOME() \
+do { \
+	ASSERT_GT(leave_orphan(&self->ls), 0); \
+	HOLD(self->fd, EX, 0, "own"); \
+	HOLD(self->other, EX, 0, "another's"); \
+	ASSERT_GT(lock(self->fd, EX, 0, "unread"), 0); \
+} while (0)
+
+TEST_F(purged, orphans_of_the_caller)
+{
+	HOLD_SOME();
+	ASSERT_EQ(0, submit(self->fd, scoped_purge(PURGE_ORPHANS, gettid())));
+	ASSERT_FREE(self->other, "orphan", EX);
+	ASSERT_TAKEN(self->other, "own", CR);
+	ASSERT_TAKEN(self->other, "unread", CR);
+	ASSERT_EQ(POLLIN, poll_now(self->fd, POLLIN));
+}
+
+TEST_F(purged, orphans_of_another)
+{
+	HOLD_SOME();
+	ASSERT_EQ(0, submit(self->fd, scoped_purge(PURGE_ORPHANS, getppid())));
+	ASSERT_TAKEN(self->other, "orphan", CR);
+	ASSERT_TAKEN(self->other, "own", CR);
+}
+
+TEST_F(purged, orphans_of_all)
+{
+	HOLD_SOME();
+	ASSERT_EQ(0, submit(self->fd, scoped_purge(PURGE_ORPHANS, 0)));
+	ASSERT_FREE(self->other, "orphan", EX);
+	ASSERT_TAKEN(self->other, "own", CR);
+}
+
+TEST_F(purged, locks_of_ones_own)
+{
+	HOLD_SOME();
+	ASSERT_EQ(0, submit(self->fd, scoped_purge(PURGE_OWN, 0)));
+	ASSERT_HEAR(self->fd, 0, "nothing");
+	ASSERT_FREE(self->other, "own", EX);
+	ASSERT_FREE(self->other, "unread", EX);
+	ASSERT_TAKEN(self->fd, "orphan", CR);
+	ASSERT_TAKEN(self->fd, "another's", CR);
+}
+
+/* As in version 6.0. */
+TEST_F(purged, what_the_id_says)
+{
+	HOLD_SOME();
+	ASSERT_EQ(0, submit(self->fd, scoped_purge(0, gettid())));
+	ASSERT_HEAR(self->fd, 0, "nothing");
+	ASSERT_FREE(self->other, "own", EX);
+	ASSERT_TAKEN(self->other, "orphan", CR);
+	ASSERT_EQ(0, submit(self->fd, scoped_purge(0, 0)));
+	ASSERT_FREE(self->other, "orphan", EX);
+	ASSERT_TAKEN(self->fd, "another's", CR);
+}
+
+TEST_F(purged, what_makes_no_sense)
+{
+	struct request r = scoped_purge(PURGE_ORPHANS, 0);
+
+	HOLD_SOME();
+	for (int bit = 2; bit < 32; bit++) {
+		EXPECT_EQ(-EINVAL, submit(self->fd, scoped_purge(1U << bit, 0)))
+			TH_LOG("bit %d", bit);
+	}
+	EXPECT_EQ(-EINVAL, submit(self->fd, scoped_purge(PURGE_OWN | PURGE_ORPHANS, 0)));
+	EXPECT_EQ(-EINVAL, submit(self->fd, scoped_purge(PURGE_OWN, gettid())));
+	r.req.i.purge.nodeid = 2;
+	EXPECT_EQ(-EINVAL, submit(self->fd, r));
+	ASSERT_TAKEN(self->other, "orphan", CR);
+	ASSERT_TAKEN(self->other, "own", CR);
+	ASSERT_TAKEN(self->other, "another's", CR);
+}
+
+/* In version 6.0 there is no such number, whatever is in its place. */
+TEST_F(purged, not_by_older_requests)
+{
+	struct request r = scoped_purge(PURGE_ORPHANS, gettid());
+
+	HOLD_SOME();
+	r.req.version[1] = 0;
+	memset(r.req.unused, 0, sizeof(r.req.unused));
+	ASSERT_EQ(0, submit(self->fd, r));
+	ASSERT_FREE(self->other, "own", EX);
+	ASSERT_TAKEN(self->other, "orphan", CR);
+}
+
+TEST_F(purged, once_the_lockspace_is_gone)
+{
+	HOLD_SOME();
+	ASSERT_EQ(0, remove_lockspace(self->ls.control, self->ls.minor, DLM_USER_LSFLG_FORCEFREE));
+	EXPECT_EQ(-ENODEV, submit(self->fd, scoped_purge(PURGE_ORPHANS, gettid())));
+	EXPECT_EQ(-ENODEV, submit(self->fd, scoped_purge(PURGE_OWN, 0)));
+}
+
+/* A daemon that begins anew with the id that it had before frees what it left, and nothing else. */
+TEST_F(purged, by_who_has_the_id_of_the_dead)
+{
+	pid_t dead = spawn(), child;
+
+	if (!dead)
+		_exit(leave_orphan(&self->ls) <= 0);
+	ASSERT_EQ(0, expect_child(dead));
+	child = spawn_as(dead);
+	if (!child) {
+		int fd = open_lockspace(self->ls.name, O_NONBLOCK);
+		int id = lock(fd, EX, 0, "own");
+
+		if (submit(fd, scoped_purge(PURGE_ORPHANS, getpid())) || strcmp("granted", hear(fd, id)))
+			_exit(1);
+		pause();
+	}
+	ASSERT_EQ(dead, child);
+	ASSERT_TRUE(asleep(child));
+	ASSERT_FREE(self->fd, "orphan", EX);
+	ASSERT_TAKEN(self->fd, "own", CR);
+}
+
+/* ---- Series ---------------------------------------------------------------------------------- */
+
 FIXTURE(series) {
 	struct lockspace ls;
 	struct series *series;
@@ -353,6 +489,30 @@ TEST_F(series, stops_at_the_first_that_fails)
 	ASSERT_FREE(self->other, "name 2", EX);
 	ASSERT_FREE(self->other, "name 0", EX);
 	ASSERT_TAKEN(self->other, "name 1", EX);
+}
+
+/* Each says whose locks it means. */
+TEST_F(series, purges)
+{
+	struct record record;
+
+	ASSERT_GT(leave_orphan(&self->ls), 0);
+	HOLD(self->other, EX, 0, "another's");
+	add(self->series, named(EX, 0, 1));
+	add(self->series, scoped_purge(PURGE_ORPHANS, gettid()));
+	add(self->series, lock_request(EX, 0, "orphan"));
+	add(self->series, scoped_purge(PURGE_OWN, 0));
+	add(self->series, named(EX, 0, 2));
+	add(self->series, scoped_purge(PURGE_OWN, gettid()));
+	add(self->series, named(EX, 0, 3));
+	ASSERT_EQ(5, write_series(self->fd, self->series));
+	ASSERT_EQ(sizeof(record.result), read(self->fd, &record, sizeof(record)));
+	ASSERT_HEAR(self->fd, 0, "nothing");
+	ASSERT_FREE(self->other, "name 1", EX);
+	ASSERT_FREE(self->other, "orphan", EX);
+	ASSERT_TAKEN(self->other, "name 2", CR);
+	ASSERT_FREE(self->other, "name 3", EX);
+	ASSERT_TAKEN(self->fd, "another's", CR);
 }
 
 TEST_F(series, what_waits_is_acknowledged)

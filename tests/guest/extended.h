@@ -16,6 +16,10 @@
 /* The status of an acknowledgement. */
 #define EINPROG		0x10003
 
+/* Whose locks a PURGE ends; what its thread's id says, if neither. Behind struct dlm_purge_params. */
+#define PURGE_ORPHANS	1
+#define PURGE_OWN	2
+
 /* The first request of a write that follows; the length is where the header has unused bytes. */
 static inline struct request extended(struct request r)
 {
@@ -29,6 +33,14 @@ static inline struct request extended(struct request r)
 static inline struct request returning(struct request r)
 {
 	r.req.i.lock.flags |= DLM_LKF_RETURN;
+	return extended(r);
+}
+
+static inline struct request scoped_purge(uint32_t whose, int pid)
+{
+	struct request r = purge_request(0, pid);
+
+	memcpy(r.bytes + 24, &whose, sizeof(whose));
 	return extended(r);
 }
 

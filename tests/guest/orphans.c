@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Locks that outlive their descriptor; to adopt and to purge them. Cancelling because of a deadlock. */
+#include <pthread.h>
 #include "dlm_test.h"
 
 #define PERSISTENT	DLM_LKF_PERSISTENT
@@ -569,6 +570,48 @@ TEST_F(orphans, purge_of_the_descriptor)
 	UNLOCK(self->other, HOLD(self->other, EX, 0, "t"));
 	ASSERT_EQ(0, purge(self->other, gettid()));
 	ASSERT_FREE(self->other, "t", EX);
+}
+
+/* Whether EX is to be had at once; then it is held. */
+static bool obtain(int fd, const char *name)
+{
+	int id = lock(fd, EX, DLM_LKF_NOQUEUE, name);
+
+	return id > 0 && !strcmp("granted", hear(fd, id));
+}
+
+static void *purge_process(void *fd)
+{
+	return purge(*(int *)fd, getpid()) ? fd : NULL;
+}
+
+/* What a process meets that has the id of the one that left EX on "old"; 0 if it is as expected. */
+static int purge_as_heir(const char *lockspace)
+{
+	int fd = open_lockspace(lockspace, O_NONBLOCK), other = open_lockspace(lockspace, O_NONBLOCK);
+	pthread_t thread;
+	void *failure;
+
+	if (!obtain(fd, "new") || purge(fd, getpid()) || !obtain(other, "new") || obtain(fd, "old"))
+		return 1;
+	if (pthread_create(&thread, NULL, purge_process, &other) || pthread_join(thread, &failure))
+		return 2;
+	return !failure && obtain(fd, "old") && !obtain(fd, "new") ? 0 : 3;
+}
+
+/*
+ * Ids come again. Who has got that of one who left an orphan means himself by it, and loses his own
+ * locks. But to any other thread of his it is another's.
+ */
+TEST_F(orphans, purge_by_who_has_the_id_of_the_dead)
+{
+	pid_t dead = leave_orphan(_metadata, &self->ls, "old");
+	pid_t child = spawn_as(dead);
+
+	if (!child)
+		_exit(purge_as_heir(self->ls.name));
+	ASSERT_EQ(dead, child);
+	ASSERT_EQ(0, expect_child(child));
 }
 
 /* An id is gone at once. */
