@@ -42,7 +42,7 @@ use kernel::{
     sync::ArcBorrow, //
 };
 
-/// Which of the files it is.
+/// Which of the tables of a lockspace it is.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// All locks, for `lockdump`.
@@ -68,7 +68,6 @@ impl Kind {
         }
     }
 
-    /// The first line, unless there is no other.
     fn heading(self) -> &'static [u8] {
         match self {
             Kind::Locks => {
@@ -84,11 +83,9 @@ impl Kind {
     }
 }
 
-/// One reading of a file.
+/// One reading of a table of a lockspace.
 pub(crate) struct Table {
     kind: Kind,
-    /// The heading has not been passed yet.
-    at_heading: bool,
     survey: Survey,
 }
 
@@ -96,16 +93,18 @@ impl Listing for Table {
     type Subject = Lockspace;
     type Kind = Kind;
 
-    fn open(lockspace: ArcBorrow<'_, Lockspace>, kind: &'static Kind) -> Result<Self> {
-        Ok(Table {
+    fn open(lockspace: ArcBorrow<'_, Lockspace>, kind: &'static Kind) -> Self {
+        Table {
             kind: *kind,
-            at_heading: true,
             survey: Survey::new(lockspace.into()),
-        })
+        }
+    }
+
+    fn heading(&self) -> &'static [u8] {
+        self.kind.heading()
     }
 
     fn rewind(&mut self) {
-        self.at_heading = true;
         self.survey.rewind();
     }
 
@@ -116,11 +115,7 @@ impl Listing for Table {
         }
     }
 
-    fn show(&mut self, out: &SeqFile) {
-        if self.at_heading {
-            write_bytes(out, self.kind.heading());
-            return;
-        }
+    fn show(&self, out: &SeqFile) {
         let (kind, shard) = (self.kind, self.survey.shard());
         self.survey.see(|sight| match (kind, sight) {
             (Kind::Locks, Sight::Lock(lock)) => list_lock(out, &lock),
@@ -131,11 +126,7 @@ impl Listing for Table {
     }
 
     fn pass(&mut self) {
-        if self.at_heading {
-            self.at_heading = false;
-        } else {
-            self.survey.move_on();
-        }
+        self.survey.move_on();
     }
 }
 

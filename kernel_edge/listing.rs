@@ -41,7 +41,10 @@ pub(crate) trait Listing: Sized + Send {
     /// What tells one file of a subject from another.
     type Kind: Sync + 'static;
 
-    fn open(subject: ArcBorrow<'_, Self::Subject>, kind: &'static Self::Kind) -> Result<Self>;
+    fn open(subject: ArcBorrow<'_, Self::Subject>, kind: &'static Self::Kind) -> Self;
+
+    /// What comes before the first item, if there is one.
+    fn heading(&self) -> &'static [u8];
 
     /// Goes to the first item.
     fn rewind(&mut self);
@@ -50,10 +53,39 @@ pub(crate) trait Listing: Sized + Send {
     fn more(&mut self) -> Result<bool>;
 
     /// Writes the item that is here, again if asked again.
-    fn show(&mut self, out: &SeqFile);
+    fn show(&self, out: &SeqFile);
 
     /// Goes to the next item.
     fn pass(&mut self);
+}
+
+/// A listing, and whether its heading has not been passed yet.
+struct Reading<L> {
+    at_heading: bool,
+    listing: L,
+}
+
+impl<L: Listing> Reading<L> {
+    fn rewind(&mut self) {
+        self.at_heading = true;
+        self.listing.rewind();
+    }
+
+    fn show(&self, out: &SeqFile) {
+        if self.at_heading {
+            write_bytes(out, self.listing.heading());
+        } else {
+            self.listing.show(out);
+        }
+    }
+
+    fn pass(&mut self) {
+        if self.at_heading {
+            self.at_heading = false;
+        } else {
+            self.listing.pass();
+        }
+    }
 }
 
 /// Writes bytes as they are.
@@ -176,12 +208,16 @@ impl<L: Listing> Operations<L> {
             let subject = unsafe { ArcBorrow::from_raw((*inode).i_private.cast::<L::Subject>()) };
             // SAFETY: The file is in debugfs, and of this kind is what the `ListingFile` gave, too.
             let kind = unsafe { &*bindings::debugfs_get_aux(file).cast::<L::Kind>() };
-            let listing = KBox::new(L::open(subject, kind)?, on_request())?;
+            let reading = Reading {
+                at_heading: true,
+                listing: L::open(subject, kind),
+            };
+            let reading = KBox::new(reading, on_request())?;
             // SAFETY: The file is being opened, and the operations are static.
             to_result(unsafe { bindings::seq_open(file, Self::STEPS) })?;
             // SAFETY: `seq_open` left a `seq_file` there, which nobody else knows yet.
             let seq = unsafe { &mut *(*file).private_data.cast::<bindings::seq_file>() };
-            seq.private = KBox::into_raw(listing).cast();
+            seq.private = KBox::into_raw(reading).cast();
             Ok(0)
         })
     }
@@ -190,10 +226,10 @@ impl<L: Listing> Operations<L> {
     ///
     /// Called by debugfs for a file that [`Self::open`] has opened, last.
     unsafe extern "C" fn release(inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
-        // SAFETY: `open` left a `seq_file` with a listing there, which is not used any more.
+        // SAFETY: `open` left a `seq_file` with a reading there, which is not used any more.
         unsafe {
             let seq = (*file).private_data.cast::<bindings::seq_file>();
-            drop(KBox::from_raw((*seq).private.cast::<L>()));
+            drop(KBox::from_raw((*seq).private.cast::<Reading<L>>()));
             bindings::seq_release(inode, file)
         }
     }
@@ -201,15 +237,15 @@ impl<L: Listing> Operations<L> {
     /// # Safety
     ///
     /// `seq` is one that [`Self::open`] made, and the caller has it to himself.
-    unsafe fn listing<'a>(seq: *mut bindings::seq_file) -> &'a mut L {
-        // SAFETY: As the caller says; `open` put a listing there.
-        unsafe { &mut *(*seq).private.cast::<L>() }
+    unsafe fn reading<'a>(seq: *mut bindings::seq_file) -> &'a mut Reading<L> {
+        // SAFETY: As the caller says; `open` put a reading there.
+        unsafe { &mut *(*seq).private.cast::<Reading<L>>() }
     }
 
     /// Tells `seq_file` whether there is an item: by any pointer, null, or an error.
-    fn token(listing: &mut L) -> *mut c_void {
-        match listing.more() {
-            Ok(true) => from_ref(listing).cast_mut().cast(),
+    fn token(reading: &mut Reading<L>) -> *mut c_void {
+        match reading.listing.more() {
+            Ok(true) => from_ref(reading).cast_mut().cast(),
             Ok(false) => null_mut(),
             Err(error) => error.to_ptr(),
         }
@@ -223,12 +259,12 @@ impl<L: Listing> Operations<L> {
         position: *mut bindings::loff_t,
     ) -> *mut c_void {
         // SAFETY: As above.
-        let listing = unsafe { Self::listing(seq) };
+        let reading = unsafe { Self::reading(seq) };
         // SAFETY: `seq_file` gives a valid pointer.
         if unsafe { *position } == 0 {
-            listing.rewind();
+            reading.rewind();
         }
-        Self::token(listing)
+        Self::token(reading)
     }
 
     /// # Safety
@@ -242,7 +278,7 @@ impl<L: Listing> Operations<L> {
         // SAFETY: `seq_file` gives a valid pointer.
         unsafe { *position += 1 };
         // SAFETY: As above.
-        Self::token(unsafe { Self::listing(seq) })
+        Self::token(unsafe { Self::reading(seq) })
     }
 
     /// # Safety
@@ -250,12 +286,12 @@ impl<L: Listing> Operations<L> {
     /// See [`Self::start`].
     unsafe extern "C" fn show(seq: *mut bindings::seq_file, _token: *mut c_void) -> c_int {
         // SAFETY: As above.
-        let listing = unsafe { Self::listing(seq) };
+        let reading = unsafe { Self::reading(seq) };
         // SAFETY: `seq_file` gives itself, for the time of the call.
-        listing.show(unsafe { SeqFile::from_raw(seq) });
+        reading.show(unsafe { SeqFile::from_raw(seq) });
         // SAFETY: As above. A buffer that is full may lack something.
         if unsafe { (*seq).count < (*seq).size } {
-            listing.pass();
+            reading.pass();
         }
         0
     }

@@ -65,7 +65,7 @@ impl Survey {
     }
 
     /// Shows the item to `f`, if it is still there.
-    pub(crate) fn see(&mut self, f: impl FnOnce(Sight<'_>)) {
+    pub(crate) fn see(&self, f: impl FnOnce(Sight<'_>)) {
         self.in_shard(|table, surveyor| table.survey(surveyor).map(f));
     }
 
