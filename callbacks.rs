@@ -121,6 +121,8 @@ impl<D: Destination> Teller for AtOnce<'_, D> {
 /// The record queue of an open file.
 #[pin_data]
 pub(crate) struct Queue {
+    /// Of the file, among all that there have been.
+    number: u64,
     #[pin]
     inner: Mutex<Inner>,
     /// The manner in it, to see without the mutex that nothing is new.
@@ -144,7 +146,7 @@ const POLLED: u32 = 1 << 31;
 const BATCH: usize = 16;
 
 impl Queue {
-    pub(crate) fn new() -> Result<Arc<Queue>> {
+    pub(crate) fn new(number: u64) -> Result<Arc<Queue>> {
         let pollers = PollCondVarBox::new(c"dlm_device::pollers", kernel::static_lock_class!())?;
         let inner = Inner {
             records: Records::new(),
@@ -154,6 +156,7 @@ impl Queue {
         };
         Arc::pin_init(
             pin_init!(Queue {
+                number,
                 inner <- new_mutex!(inner, "dlm_device::Queue"),
                 heeded: Atomic::new(Manner::PLAIN.0),
                 closed: Atomic::new(false),
@@ -466,5 +469,9 @@ impl Owner for Arc<Queue> {
 
     fn transaction(&self, ticket: Ticket) -> u64 {
         self.inner.lock().records.transaction(ticket)
+    }
+
+    fn number(&self) -> u64 {
+        self.number
     }
 }

@@ -37,13 +37,16 @@ use crate::{
         Device,
         Exclusion,
         Folder,
+        Listing,
         ListingFile,
         Patience,
         Registration,
         Source, //
     },
     listing::{
+        Files,
         Kind,
+        Owners,
         Table, //
     },
     lock_table::Outcome,
@@ -95,9 +98,12 @@ module! {
 /// All lockspaces, each reachable through its device.
 type Registry = lockspace::Registry<LockspaceDoor>;
 
-/// The module: while it is loaded, the devices that are always there.
+/// The module: while it is loaded, the devices and tables that are always there.
 #[pin_data]
 struct DlmDevice {
+    registry: Arc<Registry>,
+    _owners: ListingFile<Owners<LockspaceDoor>>,
+    _files: ListingFile<Files<LockspaceDoor>>,
     #[pin]
     _control: Registration<ControlDevice>,
     #[pin]
@@ -111,9 +117,12 @@ impl kernel::InPlaceModule for DlmDevice {
         try_pin_init!(Self {
             _: { check_prefix()? },
             _alone: stay_alone()?,
+            registry: Registry::new(Site::new()?)?,
+            _owners: common_table(registry, c"owners"),
+            _files: common_table(registry, c"files"),
             _control <- Registration::new(
                 string(&[prefix().to_bytes(), b"-control"])?,
-                Registry::new(Site::new()?)?,
+                registry.clone(),
             ),
             _monitor <- Registration::new(string(&[prefix().to_bytes(), b"-monitor"])?, ()),
             _: {
@@ -123,6 +132,15 @@ impl kernel::InPlaceModule for DlmDevice {
             },
         })
     }
+}
+
+/// A table of all lockspaces together. No table of one lockspace has a name like that, without `_`.
+fn common_table<L>(registry: &Arc<Registry>, name: &CStr) -> ListingFile<L>
+where
+    L: Listing<Subject = Registry, Kind = ()>,
+{
+    let folder = registry.site().tables.clone();
+    ListingFile::new(folder, name, registry.clone(), &())
 }
 
 /// Longest [`prefix`] of device names.

@@ -419,6 +419,18 @@ pub(crate) fn is_administrator() -> bool {
     unsafe { bindings::capable(bindings::CAP_SYS_ADMIN as kernel::ffi::c_int) }
 }
 
+/// What a process is called, zeros behind it: that can be anything but a zero.
+pub(crate) type Command = [u8; bindings::TASK_COMM_LEN as usize];
+
+/// What the calling process is called at this moment.
+pub(crate) fn command_of_caller() -> Command {
+    let caller = kernel::current!();
+    let leader = caller.group_leader();
+    // SAFETY: The leader exists as long as the caller. His name may be changed meanwhile, so that part of
+    // the old one and part of the new are read, but it is made of bytes, which may have any value.
+    unsafe { (&raw const (*leader.as_ptr()).comm).read_volatile() }
+}
+
 /// Whether the kernel, or a module that is loaded, exports this symbol.
 pub(crate) fn is_exported(symbol: &CStr) -> bool {
     // SAFETY: The name is a valid string.

@@ -1,12 +1,23 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What people can see: the files in debugfs that tell what a lockspace holds, and what is told
-//! about an open file.
+//! What people can see: the tables in debugfs, and what is told about an open file.
 //!
-//! There are four files for each lockspace, in the formats of `fs/dlm/debug_fs.c`, so that `dlm_tool
+//! There are four tables for each lockspace, in the formats of `fs/dlm/debug_fs.c`, so that `dlm_tool
 //! lockdump` and `lockdebug` read them. What only a cluster has is 0, which is what fs/dlm shows
 //! on a single node too. A resource without locks has nothing to show, not even a value block, and
 //! nobody waits for other nodes, so two of the tables are empty.
+//!
+//! What fs/dlm does not tell, who keeps a lock, is in `owners`: tables of all lockspaces together,
+//! since a file in debugfs takes a kilobyte.
+
+mod line;
+mod owners;
+
+pub(crate) use self::owners::{
+    describe,
+    Files,
+    Owners, //
+};
 
 use crate::{
     kernel_edge::{
@@ -25,8 +36,8 @@ use crate::{
     },
     lockspace::{
         Lockspace,
-        OpenFile,
-        Survey, //
+        Survey,
+        Walk, //
     },
     terms::{
         Mode,
@@ -96,7 +107,7 @@ impl Listing for Table {
     fn open(lockspace: ArcBorrow<'_, Lockspace>, kind: &'static Kind) -> Self {
         Table {
             kind: *kind,
-            survey: Survey::new(lockspace.into()),
+            survey: Survey::begin(lockspace.into()),
         }
     }
 
@@ -213,25 +224,6 @@ fn write_hex(out: &SeqFile, bytes: &[u8]) {
 fn write_line_safe(out: &SeqFile, name: &[u8]) {
     let odd = |byte: &u8| byte.is_ascii_control() || *byte == b'"';
     write_replacing(out, name, odd, |_| write_bytes(out, b"."));
-}
-
-/// What is told about an open file in `/proc/PID/fdinfo`, of its own locks only. In the name, what
-/// is not printable is `\` and three octal digits.
-pub(crate) fn describe(out: &SeqFile, file: &OpenFile) {
-    let holdings = file.holdings();
-    let odd = |byte: &u8| !matches!(byte, b' '..=b'~') || *byte == b'\\';
-    write_bytes(out, b"lockspace:\t");
-    write_replacing(out, file.name(), odd, |byte| {
-        seq_print!(out, "\\{byte:03o}")
-    });
-    seq_print!(
-        out,
-        "\ngranted:\t{}\nwaiting:\t{}\nconverting:\t{}\nrecords:\t{}\n",
-        holdings.granted(),
-        holdings.waiting,
-        holdings.converting,
-        file.queue().len(),
-    );
 }
 
 /// Writes bytes as they are, but lets `replace` write the `odd` ones.

@@ -212,6 +212,9 @@ pub(crate) trait Owner {
 
     /// The transaction that the program says the lock belongs to, for those who look.
     fn transaction(&self, ticket: Ticket) -> u64;
+
+    /// Which of all owners it is, for those who look.
+    fn number(&self) -> u64;
 }
 
 /// What a LOCK request asks of the table, be it for a new lock or a conversion.

@@ -16,10 +16,18 @@
 //! is told that the lockspace was removed, and then, when nothing can be told any more, the files are
 //! told that this was all.
 
+mod member;
 mod survey;
 
-pub(crate) use self::survey::Survey;
+pub(crate) use self::survey::{
+    FileSight,
+    Opened,
+    Survey,
+    Tour,
+    Walk, //
+};
 
+use self::member::Member;
 use crate::{
     callbacks::Queue,
     kernel_edge::{
@@ -32,6 +40,7 @@ use crate::{
         Hasher, //
     },
     lock_table::{
+        survey::LockSight,
         Ask,
         CutOff,
         Fate,
@@ -127,9 +136,9 @@ pub(crate) struct Lockspace {
     /// Held while it is being found out whether the lockspace can end, and while a shard is made.
     #[pin]
     ending: Mutex<()>,
-    /// The queues of the open files, by their addresses.
+    /// The open files, by their numbers.
     #[pin]
-    files: Mutex<RBTree<usize, Arc<Queue>>>,
+    files: Mutex<RBTree<u64, Member>>,
 }
 
 impl Lockspace {
@@ -156,12 +165,8 @@ impl Lockspace {
     /// Opens a file on the lockspace. `ENODEV` if it is gone.
     pub(crate) fn open(self: &Arc<Self>) -> Result<OpenFile> {
         check_reserve()?;
-        let queue = Queue::new()?;
-        let mut clients = KVec::with_capacity(self.shards.len(), on_request())?;
-        for _ in self.shards.iter() {
-            clients.push(Atomic::new(NONE), on_request())?;
-        }
-        let node = RBTreeNode::new(address(&queue), queue.clone(), on_request())?;
+        let member = Member::new()?;
+        let node = RBTreeNode::new(member.number(), member.clone(), on_request())?;
         let mut files = self.files.lock();
         if self.life() == Life::Gone {
             return Err(ENODEV);
@@ -170,9 +175,12 @@ impl Lockspace {
         drop(files);
         Ok(OpenFile {
             lockspace: self.clone(),
-            queue,
-            clients,
+            member,
         })
+    }
+
+    pub(crate) fn name(&self) -> &[u8] {
+        &self.name.0
     }
 
     fn life(&self) -> Life {
@@ -219,8 +227,8 @@ impl Lockspace {
         }
         let files = self.files.lock();
         let mut count = 0;
-        for queue in files.values() {
-            queue.hang_up();
+        for member in files.values() {
+            member.queue.hang_up();
             count += 1;
         }
         (cut_off, count)
@@ -265,6 +273,14 @@ impl Lockspace {
                 reschedule();
             }
         }
+    }
+
+    /// The open file of this number, or else of the next.
+    fn member_from(&self, number: u64) -> Option<Member> {
+        let files = self.files.lock();
+        let cursor = files.cursor_lower_bound(&number)?;
+        let (_, member) = cursor.current();
+        Some(member.clone())
     }
 
     /// Makes a shard, unless somebody else has.
@@ -392,10 +408,7 @@ impl PinnedDrop for Lockspace {
 /// An open file of a lockspace: the owner of locks, and the reader of what becomes of them.
 pub(crate) struct OpenFile {
     lockspace: Arc<Lockspace>,
-    queue: Arc<Queue>,
-    /// The client that stands for this file in each shard, or `NONE`; written under the shard's
-    /// lock.
-    clients: KVec<Atomic<u32>>,
+    member: Member,
 }
 
 /// How a requester wants to hear of what he asks for: see [`Ask`].
@@ -415,7 +428,7 @@ impl Hearing {
 impl OpenFile {
     /// What there is to read.
     pub(crate) fn queue(&self) -> &Queue {
-        &self.queue
+        &self.member.queue
     }
 
     /// Asks for a new lock; the answer is a record, but for `EINVAL`, `ENOMEM` and `ENODEV`, and
@@ -530,7 +543,7 @@ impl OpenFile {
             return Err(ENODEV);
         }
         self.leave(Fate::Freed, pause)?;
-        while self.queue.forget() {
+        while self.member.queue.forget() {
             pause()?;
         }
         Ok(())
@@ -538,21 +551,35 @@ impl OpenFile {
 
     /// The name of its lockspace.
     pub(crate) fn name(&self) -> &[u8] {
-        &self.lockspace.name.0
+        self.lockspace.name()
+    }
+
+    /// Which file it is, among all that there have been since the module was loaded.
+    pub(crate) fn number(&self) -> u64 {
+        self.member.number()
     }
 
     /// What locks the file has.
     pub(crate) fn holdings(&self) -> Holdings {
-        let mut all = Holdings::default();
-        for (shard, client) in self.clients.iter().enumerate() {
-            let count = |table: &mut Table| Ok(table.holdings(client.load(Relaxed)));
+        self.member.holdings(&self.lockspace)
+    }
+
+    /// Lets `see` have a look at some of the file's locks, up to `limit`, and tells how many there are
+    /// besides. They are seen shard by shard, in each the oldest first, with the shard locked.
+    pub(crate) fn show_locks(&self, limit: usize, mut see: impl FnMut(LockSight<'_>)) -> u32 {
+        let mut room = limit;
+        let mut others = 0;
+        for (shard, client) in self.member.clients(&self.lockspace) {
+            let show = |table: &mut Table| {
+                let client = client.load(Relaxed);
+                let shown = table.locks_of(client).take(room).map(&mut see).count();
+                room -= shown;
+                Ok(table.holdings(client).all - shown as u32)
+            };
             // A lockspace that is gone has no locks.
-            all += self
-                .lockspace
-                .with_shard(shard as u32, count)
-                .unwrap_or_default();
+            others += self.lockspace.with_shard(shard, show).unwrap_or_default();
         }
-        all
+        others
     }
 
     #[inline(always)]
@@ -564,7 +591,7 @@ impl OpenFile {
     /// yet.
     #[inline(always)]
     fn known_client(&self, shard: u32) -> u32 {
-        let slot = self.clients.get(shard as usize);
+        let slot = self.member.client(shard);
         slot.map_or(NONE, |client| client.load(Relaxed))
     }
 
@@ -588,28 +615,23 @@ impl OpenFile {
 
     #[cold]
     fn add_client(&self, shard: u32, table: &mut Table) -> Result<u32> {
-        let slot = self.clients.get(shard as usize).ok_or(EINVAL)?;
-        let client = table.add_client(self.queue.clone())?;
+        let slot = self.member.client(shard).ok_or(EINVAL)?;
+        let client = table.add_client(self.member.queue.clone())?;
         slot.store(client, Relaxed);
         Ok(client)
     }
 
     /// Lets go of all locks of the file; [`Lockspace::work_through`] has the errors.
     fn leave(&self, fate: Fate, pause: impl Fn() -> Result) -> Result {
-        for (shard, client) in self.clients.iter().enumerate() {
+        for (shard, client) in self.member.clients(&self.lockspace) {
             let client = client.load(Relaxed);
             if client != NONE {
                 let release = |table: &mut Table| table.release(client, fate, BATCH);
-                self.lockspace.work_through(shard as u32, &pause, release)?;
+                self.lockspace.work_through(shard, &pause, release)?;
             }
         }
         Ok(())
     }
-}
-
-/// What tells a queue from all others.
-fn address(queue: &Arc<Queue>) -> usize {
-    Arc::as_ptr(queue) as usize
 }
 
 /// The calling thread, as programs know it that are in no PID namespace of their own.
@@ -641,26 +663,26 @@ fn ask(mode: Mode, flags: Flags, hearing: Hearing, change: Change<'_>) -> Ask {
 
 impl Drop for OpenFile {
     fn drop(&mut self) {
-        self.queue.close();
+        let queue = &self.member.queue;
+        queue.close();
         let go_on = || {
             reschedule();
             Ok(())
         };
         // An error means that the lockspace is gone, and the locks with it.
         let _ = self.leave(Fate::Orphaned, go_on);
-        for (shard, client) in self.clients.iter().enumerate() {
-            let client = client.load(Relaxed);
-            let owner = self
-                .lockspace
-                .with_shard(shard as u32, |table| Ok(table.remove_client(client)));
+        for (shard, client) in self.member.clients(&self.lockspace) {
+            // From then on it may be another's.
+            let remove = |table: &mut Table| Ok(table.remove_client(client.xchg(NONE, Relaxed)));
+            let owner = self.lockspace.with_shard(shard, remove);
             // Should it be the last reference: no lock is held here.
             drop(owner);
         }
-        while self.queue.dismantle() {
+        while queue.dismantle() {
             reschedule();
         }
         let mut files = self.lockspace.files.lock();
-        let node = files.remove_node(&address(&self.queue));
+        let node = files.remove_node(&self.number());
         drop(files);
         drop(node);
     }
@@ -697,7 +719,7 @@ impl fmt::Display for SpaceName {
 }
 
 /// What makes a lockspace reachable, as long as it exists: its device.
-pub(crate) trait Door: Sized + Unpin {
+pub(crate) trait Door: Sized + Unpin + Send {
     /// What all doors have in common.
     type Site: Send + Sync;
 
@@ -741,6 +763,19 @@ impl<D: Door> Registry<D> {
             }),
             GFP_KERNEL,
         )
+    }
+
+    /// What the doors have in common.
+    pub(crate) fn site(&self) -> &D::Site {
+        &self.site
+    }
+
+    /// The lockspace of this number, or else of the next, and its number.
+    fn lockspace_from(&self, number: u32) -> Option<(u32, Arc<Lockspace>)> {
+        let entries = self.entries.lock();
+        let cursor = entries.by_number.cursor_lower_bound(&number)?;
+        let (number, entry) = cursor.current();
+        Some((*number, entry.lockspace.clone()))
     }
 
     /// Creates a lockspace, or shares the one that exists (`EEXIST` if `exclusive`), and returns

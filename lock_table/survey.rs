@@ -8,6 +8,7 @@
 
 use super::{
     resource::{
+        ByOwner,
         ByQueue,
         Last,
         State, //
@@ -31,6 +32,7 @@ use crate::{
         Value, //
     },
 };
+use core::iter::successors;
 use kernel::prelude::*;
 
 /// Where a surveyor stands.
@@ -76,6 +78,8 @@ pub(crate) struct ResourceSight<'a> {
 /// A lock.
 pub(crate) struct LockSight<'a> {
     pub(crate) id: LockId,
+    /// The number of its owner; an orphan has none.
+    pub(crate) owner: Option<u64>,
     /// The name of its resource.
     pub(crate) name: &'a [u8],
     /// The thread that asked for it.
@@ -219,6 +223,14 @@ impl<O: Owner> LockTable<O> {
         }
     }
 
+    /// The locks of a client, the oldest first.
+    pub(crate) fn locks_of(&self, client: u32) -> impl Iterator<Item = LockSight<'_>> {
+        let client = self.clients.get(client);
+        let first = client.and_then(|client| client.owned.first());
+        let next = |at: &u32| List::<ByOwner>::next(&self.locks, *at);
+        successors(first, next).map(|lock| self.see_lock(lock))
+    }
+
     fn see_resource(&self, number: u32) -> ResourceSight<'_> {
         let resource = &self.resources[number];
         ResourceSight {
@@ -237,6 +249,7 @@ impl<O: Owner> LockTable<O> {
         let client = self.clients.get(lock.client);
         LockSight {
             id: lock.id,
+            owner: client.map(|client| client.owner.number()),
             name: self.resources[lock.resource].name.bytes(),
             pid: lock.pid,
             transaction: client.map_or(0, |client| client.owner.transaction(lock.ticket)),

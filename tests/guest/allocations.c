@@ -733,21 +733,23 @@ static int look(const char *path)
 
 TEST_F(allocations, look)
 {
-	static const char *const table[] = { "locks", "all", "toss", "waiters" };
-	enum { MANY = 100 };
-	char path[128];
+	enum { MANY = 100, FEW = 60 };
+	const struct { const char *format; int lines; } files[] = {
+		{ DEBUGFS "dlm/%s_locks", MANY }, { DEBUGFS "dlm/%s_all", MANY },
+		{ DEBUGFS "dlm/%s_toss", 0 }, { DEBUGFS "dlm/%s_waiters", 0 },
+		{ DEBUGFS "dlm/owners", MANY }, { DEBUGFS "dlm/files", 1 },
+		{ numbered("/proc/self/fdinfo/", self->fd), FEW },
+	};
 
 	for (int i = 0; i < MANY; i++)
 		lock(self->fd, PR, 0, i % 2 ? LONG_NAME : "r");
-	for (int i = 0; i <= 4; i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
+		char path[128];
 		int lines;
 
-		if (i < 4)
-			snprintf(path, sizeof(path), DEBUGFS "dlm/%s_%s", self->ls.name, table[i]);
-		else
-			snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", self->fd);
+		snprintf(path, sizeof(path), files[i].format, self->ls.name);
 		lines = look(path);
-		ASSERT_GE(lines, i < 2 ? MANY : 0);
+		ASSERT_GE(lines, files[i].lines);
 		EACH_FAILURE
 			ASSERT_EQ(lines, FAILING(look(path), {}));
 		ASSERT_GT(failures, 0);

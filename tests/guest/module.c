@@ -45,6 +45,13 @@ TEST(stays_while_a_table_is_open)
 	ASSERT_EQ(0, lockspace_teardown(&ls));
 }
 
+TEST(stays_while_a_table_of_all_lockspaces_is_open)
+{
+	SKIP_ON_REFERENCE("has none");
+	ASSERT_NE(NULL, open_common("owners"));
+	ASSERT_EQ(-EWOULDBLOCK, unload_module());
+}
+
 /* Lockspaces that nobody has open do not keep it. DLM_MODULE is the file to load it from again. */
 TEST(goes_with_its_lockspaces)
 {

@@ -47,6 +47,15 @@ static inline FILE *open_table(const char *lockspace, const char *suffix)
 	return fopen(table_path(lockspace, suffix), "re");
 }
 
+/* Of those that are about all lockspaces. */
+static inline FILE *open_common(const char *table)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), "/sys/kernel/debug/%s/%s", prefix(), table);
+	return fopen(path, "re");
+}
+
 static inline struct reader read_table(enum table table, const char *lockspace)
 {
 	struct reader reader = {

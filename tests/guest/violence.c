@@ -567,14 +567,17 @@ static void be_wild(void)
 /* What people can see, whatever is going on. */
 static void look(int fd)
 {
-	static const char *const table[] = { "kept_locks", "kept_all", "doomed_locks", "doomed_all", "shared_locks" };
+	static const char *const table[] = {
+		"kept_locks", "kept_all", "doomed_locks", "doomed_all", "shared_locks", "owners", "files",
+	};
 	char path[64], text[4096];
 	int file;
 
 	if (once_in(2))
 		snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
 	else
-		snprintf(path, sizeof(path), "/sys/kernel/debug/dlm/%s", table[below(5)]);
+		snprintf(path, sizeof(path), "/sys/kernel/debug/dlm/%s",
+			 table[below(sizeof(table) / sizeof(*table))]);
 	file = open(path, O_RDONLY | O_CLOEXEC);
 	while (read(file, text, sizeof(text)) > 0 && !once_in(20))
 		;

@@ -107,6 +107,10 @@ impl Owner for Arc<Queue> {
     fn transaction(&self, ticket: Ticket) -> u64 {
         self.records(|records| records.transaction(ticket))
     }
+
+    fn number(&self) -> u64 {
+        0
+    }
 }
 
 type Shard = Mutex<LockTable<Arc<Queue>>>;

@@ -217,6 +217,7 @@ fn check_owners<O: Owner>(table: &LockTable<O>) {
             holdings.waiting += u32::from(table.locks[lock].state == State::Waiting);
         }
         assert_eq!(table.holdings(index), holdings);
+        check_sights(table, index);
         count += holdings.all;
     }
     let mut youngest = None;
@@ -230,6 +231,18 @@ fn check_owners<O: Owner>(table: &LockTable<O>) {
         count += 1;
     }
     assert_eq!(table.locks.len(), count, "locks of nobody");
+}
+
+/// A client's locks are seen in the order of its list, and as its own.
+fn check_sights<O: Owner>(table: &LockTable<O>, client: u32) {
+    let number = table.clients[client].owner.number();
+    let seen = table.locks_of(client);
+    let seen: Vec<(LockId, Option<u64>)> = seen.map(|lock| (lock.id, lock.owner)).collect();
+    let owned = owned(table, &table.clients[client].owned).into_iter();
+    let owned: Vec<_> = owned
+        .map(|lock| (table.locks[lock].id, Some(number)))
+        .collect();
+    assert_eq!(seen, owned);
 }
 
 /// The same for one resource; returns how many locks it has.

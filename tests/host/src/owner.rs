@@ -327,4 +327,8 @@ impl Owner for Client {
         desk.entry(ticket, self.number)
             .map_or(0, |entry| entry.user.into())
     }
+
+    fn number(&self) -> u64 {
+        self.number as u64
+    }
 }

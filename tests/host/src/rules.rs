@@ -785,6 +785,40 @@ fn a_lock_that_is_converted_in_its_place_is_still_seen_there() {
     bench.table.remove_surveyor(surveyor);
 }
 
+/// The locks that a surveyor sees, and the owner of each.
+fn owners(bench: &mut Bench) -> Vec<(LockId, Option<u64>)> {
+    let surveyor = bench.table.add_surveyor().unwrap();
+    let mut owners = Vec::new();
+    while let Some(sight) = bench.table.survey(surveyor) {
+        if let Sight::Lock(lock) = sight {
+            owners.push((lock.id, lock.owner));
+        }
+        bench.table.move_on(surveyor);
+    }
+    bench.table.remove_surveyor(surveyor);
+    owners
+}
+
+#[test]
+fn a_lock_is_seen_with_its_owner_and_an_orphan_with_none() {
+    let mut bench = Bench::new();
+    bench.request(Pr, Flags::PERSISTENT).unwrap();
+    let id = bench.id('a');
+    assert_eq!(owners(&mut bench), [(id, Some(0))]);
+    let stranger = bench.add_client(1);
+    assert_eq!(bench.table.locks_of(stranger).count(), 0);
+    while bench.table.release(bench.client, Fate::Orphaned, 2) {}
+    assert_eq!(owners(&mut bench), [(id, None)]);
+    assert_eq!(bench.table.locks_of(bench.client).count(), 0);
+    assert_eq!(bench.table.locks_of(NONE).count(), 0);
+    let ask = Bench::ask(Pr, Flags::ORPHAN);
+    let adopted = bench.table.adopt(stranger, 7, b"name", Some(Pr), ask, 0);
+    assert_eq!(adopted, Ok(id));
+    assert_eq!(owners(&mut bench), [(id, Some(1))]);
+    let own = bench.table.locks_of(stranger);
+    assert_eq!(own.map(|lock| lock.id).collect::<Vec<_>>(), [id]);
+}
+
 #[test]
 fn a_purge_stops_at_its_budget_and_goes_on_there() {
     let mut bench = Bench::new();

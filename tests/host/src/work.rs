@@ -70,6 +70,10 @@ impl Owner for Nobody {
     fn transaction(&self, _: Ticket) -> u64 {
         0
     }
+
+    fn number(&self) -> u64 {
+        0
+    }
 }
 
 struct Crowd {
