@@ -28,6 +28,13 @@ use self::records::{
     Teller, //
 };
 use crate::{
+    engine::{
+        Completion,
+        LockId,
+        Occasion,
+        Owner,
+        Ticket, //
+    },
     kernel_edge::{
         is_dying,
         on_request,
@@ -35,13 +42,6 @@ use crate::{
         rest,
         Destination,
         Patience, //
-    },
-    lock_table::{
-        Completion,
-        LockId,
-        Occasion,
-        Owner,
-        Ticket, //
     },
     terms::Mode,
     wire::{

@@ -14,6 +14,7 @@
 //! ```
 
 mod callbacks;
+mod engine;
 mod kernel_edge;
 mod listing;
 mod lock_table;
@@ -23,6 +24,7 @@ mod terms;
 mod wire;
 
 use crate::{
+    engine::Outcome,
     kernel_edge::{
         data,
         insist,
@@ -49,7 +51,6 @@ use crate::{
         Owners,
         Table, //
     },
-    lock_table::Outcome,
     lockspace::{
         Door,
         Hearing,

@@ -20,19 +20,17 @@ pub(crate) use self::owners::{
 };
 
 use crate::{
+    engine::{
+        LockSight,
+        ResourceSight,
+        Sight,
+        State, //
+    },
     kernel_edge::{
         microseconds_since,
         nanoseconds_at,
         write_bytes,
         Listing, //
-    },
-    lock_table::{
-        survey::{
-            LockSight,
-            ResourceSight,
-            Sight, //
-        },
-        State, //
     },
     lockspace::{
         Lockspace,

@@ -30,6 +30,15 @@ pub(crate) use self::survey::{
 use self::member::Member;
 use crate::{
     callbacks::Queue,
+    engine::{
+        Ask,
+        CutOff,
+        Fate,
+        Holdings,
+        LockId,
+        LockSight,
+        Outcome, //
+    },
     kernel_edge::{
         check_reserve,
         coarse_time,
@@ -40,15 +49,8 @@ use crate::{
         Hasher, //
     },
     lock_table::{
-        survey::LockSight,
-        Ask,
-        CutOff,
-        Fate,
-        Holdings,
         IdSpace,
-        LockId,
         LockTable,
-        Outcome,
         Purge, //
     },
     storage::slab::{

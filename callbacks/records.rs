@@ -19,7 +19,7 @@
 //! No lock is taken here and nobody is woken: that is the queue's part, in `callbacks`.
 
 use crate::{
-    lock_table::{
+    engine::{
         Completion,
         LockId,
         Occasion,

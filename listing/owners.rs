@@ -11,14 +11,12 @@
 
 use super::line::Line;
 use crate::{
-    kernel_edge::Listing,
-    lock_table::{
-        survey::{
-            LockSight,
-            Sight, //
-        },
+    engine::{
+        LockSight,
+        Sight,
         State, //
     },
+    kernel_edge::Listing,
     lockspace::{
         Door,
         FileSight,

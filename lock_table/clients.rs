@@ -2,26 +2,28 @@
 
 //! Those who have locks in a table, and when they are woken.
 
-use super::{
-    resource::{
-        ByOwner,
-        Locks,
+use super::lock::{
+    ByOwner,
+    Locks, //
+};
+use crate::{
+    engine::{
+        Holdings,
+        Owner,
         State, //
     },
-    Owner, //
-};
-use crate::storage::{
-    list::{
-        Links,
-        List, //
-    },
-    slab::{
-        Slab,
-        NONE, //
+    storage::{
+        list::{
+            Links,
+            List, //
+        },
+        slab::{
+            Slab,
+            NONE, //
+        },
     },
 };
 use core::ops::{
-    AddAssign,
     Deref,
     DerefMut, //
 };
@@ -46,49 +48,6 @@ impl<O> Client<O> {
     pub(super) fn expect(&mut self, locks: &mut Locks, index: u32) -> Links {
         self.holdings.all += 1;
         self.owned.expect_back(locks, index)
-    }
-}
-
-/// How many locks somebody has, by what they are doing.
-#[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
-pub(crate) struct Holdings {
-    pub(crate) all: u32,
-    pub(crate) converting: u32,
-    pub(crate) waiting: u32,
-}
-
-impl Holdings {
-    pub(crate) fn granted(&self) -> u32 {
-        self.all - self.converting - self.waiting
-    }
-
-    /// The count of those in this state, if that is waiting at all.
-    #[inline(always)]
-    fn who_wait(&mut self, state: State) -> Option<&mut u32> {
-        match state {
-            State::Converting => Some(&mut self.converting),
-            State::Waiting => Some(&mut self.waiting),
-            State::Granted | State::Loose => None,
-        }
-    }
-
-    /// Counts a lock that goes from one state to another.
-    #[inline(always)]
-    pub(super) fn shift(&mut self, from: State, to: State) {
-        if let Some(fellows) = self.who_wait(from) {
-            *fellows -= 1;
-        }
-        if let Some(fellows) = self.who_wait(to) {
-            *fellows += 1;
-        }
-    }
-}
-
-impl AddAssign for Holdings {
-    fn add_assign(&mut self, more: Self) {
-        self.all += more.all;
-        self.converting += more.converting;
-        self.waiting += more.waiting;
     }
 }
 

@@ -2,34 +2,17 @@
 
 //! The end of a table's lockspace: whoever still waits is told, nobody is granted anything.
 
-use super::{
-    LockTable,
-    Owner, //
+use super::LockTable;
+use crate::{
+    engine::{
+        CutOff,
+        Owner, //
+    },
+    terms::{
+        Status,
+        StatusFlags, //
+    },
 };
-use crate::terms::{
-    Status,
-    StatusFlags, //
-};
-use core::ops::AddAssign;
-
-/// How many locks the end of a lockspace has cut off, by what they were doing.
-#[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
-pub(crate) struct CutOff {
-    /// Granted, and somebody's.
-    pub(crate) holders: u32,
-    /// Waiting or converting: told that the lockspace was removed.
-    pub(crate) waiters: u32,
-    /// Left behind by their file, in whatever state.
-    pub(crate) orphans: u32,
-}
-
-impl AddAssign for CutOff {
-    fn add_assign(&mut self, more: Self) {
-        self.holders += more.holders;
-        self.waiters += more.waiters;
-        self.orphans += more.orphans;
-    }
-}
 
 impl<O: Owner> LockTable<O> {
     /// Cuts off up to `budget` locks, from slot `next` on, which it moves: an operation that waits ends

@@ -2,7 +2,7 @@
 
 //! Lock ids: which lock they name, and how stale ones are known.
 
-use super::LockId;
+use crate::engine::LockId;
 
 /// How slots become lock ids: `[form | generation | slot | shard]` in 31 bits.
 ///

@@ -2,7 +2,10 @@
 
 //! Resources without locks, which are kept for a while: locks often come and go on the same names.
 
-use super::resource::Resource;
+use super::{
+    lock::Seat,
+    resource::Resource, //
+};
 use crate::{
     storage::slab::{
         Slab,
@@ -19,19 +22,6 @@ pub(super) struct Idle {
     resources: [u32; KEPT],
     /// Who has been here for longest, and goes when the next one comes.
     oldest: u8,
-}
-
-/// Where a resource is among them, if it is.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Seat(u8);
-
-impl Seat {
-    pub(super) const NONE: Seat = Seat(u8::MAX);
-
-    #[inline(always)]
-    pub(super) fn is_taken(self) -> bool {
-        self != Seat::NONE
-    }
 }
 
 impl Idle {

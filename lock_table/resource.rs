@@ -3,245 +3,41 @@
 //! What the table is made of: locks, resources, and what a resource counts.
 
 use super::{
-    blocking::Demand,
-    granting::{
-        Candidate,
-        Search, //
+    contention::Contention,
+    decision::Search,
+    lock::{
+        ByQueue,
+        Lock,
+        Locks,
+        Marks,
+        Seat, //
     },
-    idle::Seat,
-    Ask,
-    LockId,
-    Ticket, //
 };
 use crate::{
+    engine::State,
     storage::{
         directory::{
+            Directory,
             Named,
             Place, //
         },
         list::{
             Links,
-            List,
-            Through, //
+            List, //
         },
         slab::{
             at_once,
-            Note,
-            Slab,
-            Vacancy,
             NONE, //
         },
     },
     terms::{
-        Flags,
         Mode,
         ModeCounts,
         ModeSet,
-        Reply,
-        StatusFlags,
         NAME_MAX, //
     },
 };
 use kernel::prelude::*;
-
-/// On which of its resource's queues a lock is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum State {
-    /// On none: being made or unmade.
-    Loose,
-    Granted,
-    Converting,
-    Waiting,
-}
-
-impl State {
-    #[inline(always)]
-    pub(super) fn waits(self) -> bool {
-        matches!(self, State::Converting | State::Waiting)
-    }
-}
-
-/// The last record that a lock's owner was given.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Last {
-    Nothing,
-    Completion,
-    Blocking(Mode),
-}
-
-pub(super) struct Lock {
-    pub(super) id: LockId,
-    pub(super) queue: Links,
-    pub(super) owned: Links,
-    pub(super) resource: u32,
-    pub(super) client: u32,
-    pub(super) ticket: Ticket,
-    pub(super) pid: u32,
-    /// When it joined its queue.
-    pub(super) since: u32,
-    pub(super) flags: Flags,
-    /// The lock's value buffer, in `LockTable::values`; it has one from its first VALBLK on.
-    pub(super) value: u32,
-    pub(super) state: State,
-    pub(super) granted: Option<Mode>,
-    /// What a converting or waiting lock asks for.
-    pub(super) requested: Mode,
-    /// The mode in which the last completion left it.
-    pub(super) completed: Option<Mode>,
-    pub(super) last: Last,
-    /// The strongest mode that it was told to be in the way of; NL: none since it was granted.
-    pub(super) told: Mode,
-    pub(super) status: StatusFlags,
-    pub(super) marks: Marks,
-}
-
-/// What is true of a lock, each in a bit.
-#[derive(Clone, Copy)]
-pub(super) struct Marks(u8);
-
-impl Marks {
-    /// Its owner wants to be told when it is in somebody's way.
-    pub(super) const LISTENS: Marks = Marks(1);
-    /// While converting: the queue's order is not plain because of it; see
-    /// [`Contention::is_irregular`].
-    pub(super) const IRREGULAR: Marks = Marks(2);
-    /// Telling it again by the rule of PR and CW would do nothing: see [`Contention::settled`].
-    pub(super) const QUIET: Marks = Marks(4);
-    /// While converting: it does not ask for what it asked for when it was queued.
-    pub(super) const UNSETTLED: Marks = Marks(8);
-
-    fn new(listens: bool) -> Self {
-        Marks(u8::from(listens))
-    }
-
-    #[inline(always)]
-    pub(super) fn has(self, mark: Marks) -> bool {
-        self.0 & mark.0 != 0
-    }
-
-    #[inline(always)]
-    pub(super) fn put(&mut self, mark: Marks, set: bool) {
-        self.0 &= !mark.0;
-        if set {
-            self.0 |= mark.0;
-        }
-    }
-}
-
-/// What a lock is tied to.
-pub(super) struct Ties {
-    pub(super) id: LockId,
-    pub(super) resource: u32,
-    pub(super) client: u32,
-    pub(super) value: u32,
-    pub(super) state: State,
-    pub(super) queue: Links,
-    pub(super) owned: Links,
-}
-
-/// The locks of a table.
-pub(super) type Locks = Slab<Lock, LastId>;
-
-/// What a lock leaves in its slot: its id, or 0 where there has been none.
-#[derive(Clone, Copy, Default)]
-pub(super) struct LastId(pub(super) LockId);
-
-impl Note for LastId {
-    /// So that stale ids last longer.
-    const IN_TURN: bool = true;
-}
-
-/// What has been set aside for a new lock.
-pub(super) struct Berth {
-    pub(super) vacancy: Vacancy<LastId>,
-    pub(super) id: LockId,
-    /// Its value buffer, or `NONE`.
-    pub(super) value: u32,
-}
-
-impl Lock {
-    /// A lock on none of its resource's queues.
-    #[inline(always)]
-    pub(super) fn new(
-        berth: &Berth,
-        owned: Links,
-        resource: u32,
-        client: u32,
-        ticket: Ticket,
-        ask: Ask,
-    ) -> Self {
-        Lock {
-            id: berth.id,
-            queue: Links::NEW,
-            owned,
-            resource,
-            client,
-            ticket,
-            pid: ask.pid,
-            since: 0,
-            flags: ask.flags,
-            value: berth.value,
-            state: State::Loose,
-            granted: None,
-            requested: ask.mode,
-            completed: None,
-            last: Last::Nothing,
-            told: Mode::Nl,
-            status: StatusFlags::default(),
-            marks: Marks::new(ask.listens),
-        }
-    }
-}
-
-impl Lock {
-    #[inline(always)]
-    pub(super) fn ties(&self) -> Ties {
-        Ties {
-            id: self.id,
-            resource: self.resource,
-            client: self.client,
-            value: self.value,
-            state: self.state,
-            queue: self.queue,
-            owned: self.owned,
-        }
-    }
-
-    /// How a request is answered that wants to be answered like that, and comes from client `by`:
-    /// who has a lock hears by record what others do to it. Of an orphan nobody else would hear.
-    #[inline(always)]
-    pub(super) fn reply_to(&self, by: u32, wanted: Reply) -> Reply {
-        if self.client == by || self.client == NONE {
-            wanted
-        } else {
-            Reply::Record
-        }
-    }
-}
-
-pub(super) struct ByQueue;
-
-pub(super) struct ByOwner;
-
-impl Through<Lock> for ByQueue {
-    fn links(lock: &Lock) -> &Links {
-        &lock.queue
-    }
-
-    fn links_mut(lock: &mut Lock) -> &mut Links {
-        &mut lock.queue
-    }
-}
-
-impl Through<Lock> for ByOwner {
-    fn links(lock: &Lock) -> &Links {
-        &lock.owned
-    }
-
-    fn links_mut(lock: &mut Lock) -> &mut Links {
-        &mut lock.owned
-    }
-}
 
 /// Up to this length a name is stored in place.
 const SHORT_NAME: usize = 30;
@@ -500,163 +296,10 @@ impl Resource {
     }
 }
 
-/// The modes in which a waiting lock may be granted before others that came before it.
-fn out_of_turn(lock: &Lock, mut count: impl FnMut(Mode)) {
-    if lock.flags.any(Flags::NOORDER) {
-        let candidate = Candidate::of(lock);
-        count(candidate.requested);
-        if let Some(other) = candidate.alternative() {
-            count(other.requested);
-        }
-    }
-}
-
-/// What a resource needs once somebody has been refused.
-pub(super) struct Contention {
-    pub(super) converting: List<ByQueue>,
-    pub(super) waiting: List<ByQueue>,
-    /// The granted and the requested modes of those who convert.
-    pub(super) converting_held: ModeCounts,
-    pub(super) converting_for: ModeCounts,
-    pub(super) waiting_for: ModeCounts,
-    /// Converting locks that are [`Marks::IRREGULAR`].
-    pub(super) irregular: u32,
-    /// The modes in which waiting locks could be granted that may be out of turn (NOORDER).
-    pub(super) unordered: ModeCounts,
-    /// What is known of who can be granted of those who convert.
-    pub(super) search: Search,
-    /// The granted locks of each mode, by the strongest mode they were told of.
-    pub(super) told: [ModeCounts; Mode::COUNT],
-    /// By the rule of PR and CW the holders of a mode are told again with every change, and
-    /// nearly always it comes to nothing because it is what they heard last. So this remembers,
-    /// for each mode, the demand that was last put to all its holders, and `restless` how many of
-    /// them would not be indifferent to hearing it again.
-    pub(super) settled: [Option<Demand>; Mode::COUNT],
-    pub(super) restless: ModeCounts,
-}
-
-impl Contention {
-    /// For a resource where nobody has been refused, and so nobody told of anything, yet; its
-    /// granted locks hold the modes `held`.
-    pub(super) fn new(held: &ModeCounts) -> Self {
-        Contention {
-            converting: List::new(),
-            waiting: List::new(),
-            converting_held: ModeCounts::default(),
-            converting_for: ModeCounts::default(),
-            waiting_for: ModeCounts::default(),
-            irregular: 0,
-            unordered: ModeCounts::default(),
-            search: Search::Due,
-            told: Mode::ALL.map(|mode| ModeCounts::only(Mode::Nl, held.of(mode))),
-            settled: [None; Mode::COUNT],
-            restless: *held,
-        }
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.converting.is_empty() && self.waiting.is_empty()
-    }
-
-    /// Counts a lock that joins one of the queues of those who wait.
-    #[inline(always)]
-    fn count_in(&mut self, lock: &mut Lock) {
-        match lock.state {
-            State::Converting => {
-                let irregular = self.is_irregular(lock);
-                lock.marks.put(Marks::IRREGULAR, irregular);
-                self.irregular += u32::from(irregular);
-                self.converting_for.add(lock.requested);
-                if let Some(held) = lock.granted {
-                    self.converting_held.add(held);
-                }
-                self.search = Search::Due;
-            }
-            State::Waiting => {
-                self.waiting_for.add(lock.requested);
-                out_of_turn(lock, |mode| self.unordered.add(mode));
-            }
-            State::Loose | State::Granted => {}
-        }
-    }
-
-    #[inline(always)]
-    fn count_out(&mut self, lock: &Lock) {
-        match lock.state {
-            State::Converting => {
-                self.irregular -= u32::from(lock.marks.has(Marks::IRREGULAR));
-                self.converting_for.sub(lock.requested);
-                if let Some(held) = lock.granted {
-                    self.converting_held.sub(held);
-                }
-                self.search = self.search.without_one();
-            }
-            State::Waiting => {
-                self.waiting_for.sub(lock.requested);
-                out_of_turn(lock, |mode| self.unordered.sub(mode));
-            }
-            State::Loose | State::Granted => {}
-        }
-    }
-
-    fn add_holder(&mut self, lock: &mut Lock, held: Mode) {
-        self.told[held as usize].add(lock.told);
-        self.restless.add(held);
-        lock.marks.put(Marks::QUIET, false);
-    }
-
-    fn remove_holder(&mut self, lock: &mut Lock, held: Mode) {
-        self.set_quiet(lock, held, false);
-        self.restless.sub(held);
-        self.told[held as usize].sub(lock.told);
-    }
-
-    pub(super) fn set_told(&mut self, lock: &mut Lock, held: Mode, told: Mode) {
-        self.told[held as usize].sub(lock.told);
-        lock.told = told;
-        self.told[held as usize].add(told);
-        self.set_quiet(lock, held, false);
-    }
-
-    pub(super) fn set_quiet(&mut self, lock: &mut Lock, held: Mode, quiet: bool) {
-        if lock.marks.has(Marks::QUIET) == quiet {
-            return;
-        }
-        lock.marks.put(Marks::QUIET, quiet);
-        if quiet {
-            self.restless.sub(held);
-        } else {
-            self.restless.add(held);
-        }
-    }
-
-    /// Whether a lock that joins the converting queue now breaks what makes it enough to look at
-    /// the queue's head: that nobody is granted out of turn, and nobody is in the way of one
-    /// ahead of him.
-    fn is_irregular(&self, lock: &Lock) -> bool {
-        let ahead_of_blockers = lock.flags.any(Flags::HEADQUE)
-            && lock
-                .requested
-                .conflicts()
-                .intersects(self.converting_held.present());
-        let blocks_one_ahead = lock
-            .granted
-            .is_some_and(|held| held.conflicts().intersects(self.converting_for.present()));
-        lock.marks.has(Marks::UNSETTLED)
-            || lock.flags.any(Flags::NOORDER)
-            || ahead_of_blockers
-            || blocks_one_ahead
-    }
-
-    /// How many holders of `mode` a demand has to be put to.
-    pub(super) fn audience(&self, mode: Mode, demand: Demand) -> u32 {
-        if demand.crossing && self.settled[mode as usize] == Some(demand) {
-            return self.restless.of(mode);
-        }
-        Mode::ALL
-            .into_iter()
-            .filter(|told| demand.concerns(*told))
-            .map(|told| self.told[mode as usize].of(told))
-            .sum()
+/// Something changed that may make a lock hear what it was deaf to.
+#[inline(always)]
+pub(super) fn disturb(resources: &mut Directory<Resource>, lock: &mut Lock) {
+    if lock.marks.has(Marks::QUIET) {
+        resources[lock.resource].set_quiet(lock, false);
     }
 }

@@ -7,17 +7,21 @@
 //! table, and sees each lock that stays where it is exactly once.
 
 use super::{
-    resource::{
+    lock::{
         ByOwner,
         ByQueue,
-        Last,
-        State, //
+        Last, //
     },
-    LockId,
-    LockTable,
-    Owner, //
+    LockTable, //
 };
 use crate::{
+    engine::{
+        LockSight,
+        Owner,
+        ResourceSight,
+        Sight,
+        State, //
+    },
     storage::{
         list::List,
         slab::{
@@ -25,11 +29,6 @@ use crate::{
             Slab,
             NONE, //
         },
-    },
-    terms::{
-        Flags,
-        Mode,
-        Value, //
     },
 };
 use core::iter::successors;
@@ -57,44 +56,6 @@ impl Surveyor {
     fn at(stand: Stand) -> Self {
         Surveyor { stand, seen: false }
     }
-}
-
-/// What a surveyor sees.
-pub(crate) enum Sight<'a> {
-    Resource(ResourceSight<'a>),
-    Lock(LockSight<'a>),
-}
-
-/// A resource; its locks follow: granted, converting, waiting.
-pub(crate) struct ResourceSight<'a> {
-    /// Which it is, among those of the same table at the same time.
-    pub(crate) number: u32,
-    pub(crate) name: &'a [u8],
-    /// The value block, if it has been written.
-    pub(crate) value: Option<&'a Value>,
-    pub(crate) value_invalid: bool,
-}
-
-/// A lock.
-pub(crate) struct LockSight<'a> {
-    pub(crate) id: LockId,
-    /// The number of its owner; an orphan has none.
-    pub(crate) owner: Option<u64>,
-    /// The name of its resource.
-    pub(crate) name: &'a [u8],
-    /// The thread that asked for it.
-    pub(crate) pid: u32,
-    /// What the requester gave as transaction; 0 for an orphan.
-    pub(crate) transaction: u64,
-    pub(crate) flags: Flags,
-    pub(crate) state: State,
-    pub(crate) granted: Option<Mode>,
-    /// What it waits for.
-    pub(crate) requested: Option<Mode>,
-    /// The mode that its owner was last told to be in the way of.
-    pub(crate) blocked: Option<Mode>,
-    /// When it joined its queue, in the caller's measure of time.
-    pub(crate) since: u32,
 }
 
 impl<O: Owner> LockTable<O> {

@@ -3,14 +3,12 @@
 //! Value blocks: between a lock's buffer and its resource.
 
 use super::{
-    resource::{
-        Lock,
-        Resource, //
-    },
-    LockTable,
-    Owner, //
+    lock::Lock,
+    resource::Resource,
+    LockTable, //
 };
 use crate::{
+    engine::Owner,
     storage::slab::{
         Slab,
         NONE, //

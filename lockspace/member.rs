@@ -8,14 +8,14 @@ use super::{
 };
 use crate::{
     callbacks::Queue,
+    engine::{
+        Holdings,
+        Owner, //
+    },
     kernel_edge::{
         command_of_caller,
         on_request,
         Command, //
-    },
-    lock_table::{
-        Holdings,
-        Owner, //
     },
     storage::slab::NONE, //
 };

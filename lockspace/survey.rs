@@ -13,11 +13,11 @@ use super::{
     Table, //
 };
 use crate::{
-    kernel_edge::insist,
-    lock_table::{
-        survey::Sight,
-        Holdings, //
+    engine::{
+        Holdings,
+        Sight, //
     },
+    kernel_edge::insist,
     storage::slab::NONE, //
 };
 use kernel::{

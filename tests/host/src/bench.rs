@@ -5,15 +5,17 @@
 
 use crate::{
     callbacks::records::Records,
-    lock_table::{
+    engine::{
         Ask,
         Completion,
-        IdSpace,
         LockId,
-        LockTable,
         Occasion,
         Owner,
         Ticket, //
+    },
+    lock_table::{
+        IdSpace,
+        LockTable, //
     },
     storage::slab::NONE,
     terms::{

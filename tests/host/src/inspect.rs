@@ -5,19 +5,40 @@
 //! This is a child of `lock_table`, so that tests see private fields.
 
 use super::{
-    blocking::Demand,
-    granting::Candidate,
-    resource::{
+    contention::Contention,
+    decision::Candidate,
+    demand::Demand,
+    lock::{
+        ByOwner,
         ByQueue,
-        Contention,
-        Last, //
+        Last,
+        Lock,
+        Marks,
+        Seat, //
     },
-    *, //
+    resource::Resource,
+    IdSpace,
+    LockTable, //
 };
 use crate::{
-    storage::slab::{
-        Layout,
-        Note, //
+    engine::{
+        Holdings,
+        LockId,
+        Owner,
+        Ticket, //
+    },
+    storage::{
+        list::List,
+        slab::{
+            Layout,
+            Note,
+            Slab,
+            NONE, //
+        },
+    },
+    terms::{
+        Flags,
+        Mode, //
     },
     view::{
         Heard,
@@ -30,7 +51,7 @@ use std::collections::{
     HashSet, //
 };
 
-pub(crate) use super::resource::State;
+pub(crate) use crate::engine::State;
 
 /// What a table does not know of its locks.
 pub(crate) trait Context {

@@ -9,6 +9,8 @@
 mod callbacks {
     pub(crate) mod records;
 }
+#[path = "../../../engine.rs"]
+mod engine;
 #[path = "../../../lock_table.rs"]
 mod lock_table;
 #[path = "../../../storage.rs"]

@@ -7,7 +7,7 @@
 //! the write, of which fs/dlm knows nothing, is what the record would have been.
 
 use crate::{
-    lock_table::{
+    engine::{
         Ask,
         Outcome, //
     },

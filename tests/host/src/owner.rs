@@ -6,7 +6,7 @@
 //! The user's side of a request is a number. `open` and `change` fail when memory does.
 
 use crate::{
-    lock_table::{
+    engine::{
         Completion,
         LockId,
         Occasion,

@@ -8,7 +8,7 @@ use crate::{
         Entry,
         Records, //
     },
-    lock_table::{
+    engine::{
         Completion,
         LockId,
         Occasion,

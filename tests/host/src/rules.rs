@@ -3,16 +3,18 @@
 //! The rules of the table one by one: matrices, flags, ids, names.
 
 use crate::{
-    lock_table::{
-        inspect,
-        survey::Sight,
+    engine::{
         Ask,
         CutOff,
         Fate,
-        IdSpace,
         LockId,
-        LockTable,
         Outcome,
+        Sight, //
+    },
+    lock_table::{
+        inspect,
+        IdSpace,
+        LockTable,
         Purge, //
     },
     owner::{

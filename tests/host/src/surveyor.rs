@@ -3,12 +3,14 @@
 //! Somebody who looks a table over again and again, a few items at a time, while it changes.
 
 use crate::{
+    engine::{
+        LockId,
+        Owner,
+        Sight, //
+    },
     lock_table::{
         inspect,
-        survey::Sight,
-        LockId,
-        LockTable,
-        Owner, //
+        LockTable, //
     },
     storage::slab::NONE, //
 };

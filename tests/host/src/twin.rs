@@ -4,15 +4,17 @@
 //! goes to real records, of which some are read then.
 
 use crate::{
-    lock_table::{
-        inspect,
+    engine::{
         Ask,
         CutOff,
         Fate,
-        IdSpace,
         LockId,
+        Outcome, //
+    },
+    lock_table::{
+        inspect,
+        IdSpace,
         LockTable,
-        Outcome,
         Purge, //
     },
     model::{

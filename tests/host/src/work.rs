@@ -4,16 +4,18 @@
 //! timed: see `kernel::alloc::looks`.
 
 use crate::{
-    lock_table::{
+    engine::{
         Ask,
         Completion,
         Fate,
-        IdSpace,
         LockId,
-        LockTable,
         Occasion,
         Owner,
         Ticket, //
+    },
+    lock_table::{
+        IdSpace,
+        LockTable, //
     },
     terms::{
         Flags,

@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The first stage of a lock's life: a request for a new one is granted at once, queued or refused.
+
+use super::{
+    decision::{
+        Candidate,
+        Turn,
+        Verdict, //
+    },
+    demand::Blocked,
+    lock::{
+        Berth,
+        Last,
+        Lock,
+        Seat, //
+    },
+    resource::Resource,
+    values::Exchange,
+    LockTable, //
+};
+use crate::{
+    engine::{
+        Ask,
+        Completion,
+        LockId,
+        Occasion,
+        Outcome,
+        Owner,
+        State, //
+    },
+    storage::slab::NONE,
+    terms::{
+        Flags,
+        Mode,
+        Reply,
+        Status,
+        StatusFlags, //
+    },
+};
+use kernel::prelude::*;
+
+impl<O: Owner> LockTable<O> {
+    /// Asks for a new lock on the resource `name`, whose keyed hash is `hash`.
+    ///
+    /// The answer comes as a completion; `EINVAL` and `ENOMEM` come at once.
+    #[inline(always)]
+    pub(crate) fn request(
+        &mut self,
+        client: u32,
+        hash: u32,
+        name: &[u8],
+        ask: Ask,
+        change: O::Change<'_>,
+    ) -> Result<(LockId, Outcome)> {
+        ask.check_request()?;
+        match self.resources.find(hash, name) {
+            None => self.request_first(hash, name, client, ask, change),
+            Some((resource, found)) if found.seat.is_taken() => {
+                self.admit(resource, client, ask, change, ask.mode, false)
+            }
+            Some((resource, _)) => self.request_on(resource, client, ask, change),
+        }
+    }
+
+    /// The first lock on a resource, which is made for it: nobody is in its way.
+    pub(super) fn request_first(
+        &mut self,
+        hash: u32,
+        name: &[u8],
+        client: u32,
+        ask: Ask,
+        change: O::Change<'_>,
+    ) -> Result<(LockId, Outcome)> {
+        let resource = self.resources.insert(Resource::new(name, hash)?)?;
+        self.admit(resource, client, ask, change, ask.mode, false)
+            .inspect_err(|_| self.resources.erase(resource))
+    }
+
+    pub(super) fn request_on(
+        &mut self,
+        resource: u32,
+        client: u32,
+        ask: Ask,
+        change: O::Change<'_>,
+    ) -> Result<(LockId, Outcome)> {
+        let candidate = Candidate::new(None, ask);
+        let verdict = self.resources[resource].decide(candidate, Turn::New, false);
+        if let Verdict::Grant { mode, alternative } = verdict {
+            return self.admit(resource, client, ask, change, mode, alternative);
+        }
+        self.prepare_refusal(resource, ask.flags)?;
+        if ask.returns_refusal() {
+            self.refuse(resource, None, ask);
+            return Err(EAGAIN);
+        }
+        let berth = self.berth(ask)?;
+        let owning = &mut self.clients[client];
+        // Nobody can be in the way before he is granted.
+        let occasion = Occasion::Operation { waits: false };
+        let value = ask.flags.any(Flags::VALBLK);
+        let opened = owning.owner.open(change, occasion, value);
+        let ticket = opened.inspect_err(|_| self.values.give_back(berth.value))?;
+        let lock = berth.vacancy.index;
+        let owned = owning.expect(&mut self.locks, lock);
+        let entry = Lock::new(&berth, owned, resource, client, ticket, ask);
+        self.locks.fill(berth.vacancy, || entry);
+        if ask.flags.any(Flags::NOQUEUE) {
+            self.complete(lock, Status::WouldWait);
+            self.refuse(resource, None, ask);
+            self.end(lock);
+        } else {
+            self.acknowledge(lock, ask);
+            self.shift(lock, State::Waiting, |_, _, _| ());
+            let mode = ask.mode;
+            self.block(resource, Blocked::Request { mode, by: None });
+        }
+        Ok((berth.id, Outcome::Told))
+    }
+
+    /// A new lock that is granted at once.
+    #[inline(always)]
+    pub(super) fn admit(
+        &mut self,
+        place: u32,
+        client: u32,
+        ask: Ask,
+        change: O::Change<'_>,
+        mode: Mode,
+        alternative: bool,
+    ) -> Result<(LockId, Outcome)> {
+        let berth = self.berth(ask)?;
+        let resource = &mut self.resources[place];
+        let mut status = StatusFlags::default();
+        if alternative {
+            status.set(StatusFlags::ALTMODE);
+        }
+        let silent = ask.reply == Reply::Return && !alternative && !ask.flags.any(Flags::VALBLK);
+        let mut value = None;
+        if berth.value != NONE {
+            let exchange = Exchange::new(berth.value, ask.flags, None, mode);
+            status.set(exchange.carry_out(resource, &mut self.values));
+            value = self.values.get(berth.value);
+        }
+        let completion = Completion {
+            id: berth.id,
+            status: Status::Granted,
+            flags: status,
+            value,
+            last: false,
+            silent,
+        };
+        let owning = &mut self.clients[client];
+        let answered = owning.owner.answer(change, completion);
+        let ticket = answered.inspect_err(|_| self.values.give_back(berth.value))?;
+        let queue = resource.expect(&mut self.locks, berth.vacancy.index, mode);
+        let owned = owning.expect(&mut self.locks, berth.vacancy.index);
+        let now = self.now;
+        let lock = || Lock {
+            queue,
+            state: State::Granted,
+            since: now,
+            granted: Some(mode),
+            completed: Some(mode),
+            last: Last::Completion,
+            status,
+            ..Lock::new(&berth, owned, place, client, ticket, ask)
+        };
+        resource.count_in(self.locks.fill(berth.vacancy, lock));
+        if resource.seat.is_taken() {
+            self.idle.leave(resource.seat);
+            resource.seat = Seat::NONE;
+        }
+        Ok((berth.id, Outcome::new(silent)))
+    }
+
+    /// Tells that an operation has to wait, if that is wanted.
+    pub(super) fn acknowledge(&self, lock: u32, ask: Ask) {
+        let entry = &self.locks[lock];
+        if ask.acknowledge {
+            if let Some(client) = self.clients.get(entry.client) {
+                client.owner.acknowledge(entry.ticket, entry.id);
+            }
+        }
+    }
+
+    /// Sets aside what a new lock needs: its slot, and a value buffer if it asks for one.
+    #[inline(always)]
+    pub(super) fn berth(&mut self, ask: Ask) -> Result<Berth> {
+        let vacancy = self.locks.vacancy(|| self.ids.limit())?;
+        self.made = self.made.wrapping_add(1);
+        Ok(Berth {
+            vacancy,
+            id: self.ids.issue(vacancy.index, vacancy.note.0, self.made),
+            value: self.values.room(ask.flags.any(Flags::VALBLK))?,
+        })
+    }
+}
