@@ -269,7 +269,7 @@ impl Records {
         }
     }
 
-    // What locks have to tell: see `lock_table::Owner`.
+    // What locks have to tell: see `engine::Owner`.
 
     /// Sets aside what a lock will need. An error has done nothing.
     pub(crate) fn open(

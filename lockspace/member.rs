@@ -3,8 +3,8 @@
 //! Those who have a lockspace open: what it knows of an open file, and what others can see of it.
 
 use super::{
-    Lockspace,
-    MAX_SHARD_BITS, //
+    local::MAX_SHARD_BITS,
+    Lockspace, //
 };
 use crate::{
     callbacks::Queue,
@@ -87,7 +87,7 @@ impl Member {
         &self,
         lockspace: &Lockspace,
     ) -> impl Iterator<Item = (u32, &Atomic<u32>)> {
-        (0..lockspace.shards.len() as u32).zip(self.clients.iter())
+        (0..lockspace.local().count()).zip(self.clients.iter())
     }
 
     /// What locks it has.

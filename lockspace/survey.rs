@@ -6,11 +6,11 @@
 //! No lock is held between two items, and no memory is needed for them, however many there are.
 
 use super::{
+    local::Table,
     member::Opener,
     Door,
     Lockspace,
-    Registry,
-    Table, //
+    Registry, //
 };
 use crate::{
     engine::{
@@ -95,7 +95,7 @@ impl Walk for Survey {
     }
 
     fn more(&mut self) -> Result<bool> {
-        while (self.shard as usize) < self.lockspace.shards.len() {
+        while (self.shard as usize) < self.lockspace.local().count() as usize {
             if self.surveyor == NONE {
                 self.surveyor = self.enter()?;
             }
