@@ -8,26 +8,49 @@
 //! Nothing here allocates, waits or knows a lock. Numbers that a program gives only to get them
 //! back (addresses and their parameters) are carried as numbers and never followed.
 
+// The paths are spelled out because the host's tests include this file from elsewhere.
+#[path = "wire/layout.rs"]
+mod layout;
+#[path = "wire/record.rs"]
+mod record;
+#[path = "wire/request.rs"]
+mod request;
+
+pub(crate) use self::{
+    layout::{
+        Given,
+        Widened,
+        Width, //
+    },
+    record::{
+        record_length,
+        record_min,
+        Change,
+        News,
+        Record,
+        RecordBytes,
+        User, //
+    },
+    request::{
+        check_new_lockspace,
+        Request,
+        Whose,
+        SPACE_FORCEFREE,
+        SPACE_NEWEXCL, //
+    },
+};
+
+use self::layout::{
+    Header,
+    LockParams,
+    LockParams32, //
+};
 use crate::terms::{
-    Flags,
-    Mode,
-    Reply,
-    Status,
-    StatusFlags,
-    Value,
-    IN_PROGRESS,
     NAME_MAX,
     VALUE_LEN, //
 };
-use core::mem::{
-    size_of,
-    MaybeUninit, //
-};
+use core::mem::size_of;
 use kernel::prelude::*;
-use zerocopy_derive::{
-    Immutable,
-    KnownLayout, //
-};
 
 /// The version of the interface that is spoken. libdlm stamps its requests with what it reads.
 pub(crate) const VERSION: [u32; 3] = [6, 0, 2];
@@ -56,21 +79,52 @@ pub(crate) const PENDING: u32 = 1 << 31;
 /// The most that a series of requests takes in one write.
 pub(crate) const SERIES_MAX: usize = 1 << 16;
 
-/// What a record without a value block takes.
-const RECORD_MIN: usize = size_of::<RawResult>();
-const RECORD_MIN_32: usize = size_of::<RawResult32>();
-
 /// The size of a [`version`].
 pub(crate) const VERSION_LEN: usize = 12;
 
-#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C, packed)]
-struct Header {
-    version: [u32; 3],
-    command: u8,
-    is64bit: u8,
-    /// Of an extended request: how many bytes it takes, until the next one begins; 0 for all.
-    length: u16,
+/// `EINVAL` for a size that no request has.
+#[inline(always)]
+pub(crate) fn check_request_size(size: usize) -> Result {
+    if (REQUEST_MIN..=REQUEST_MAX).contains(&size) {
+        Ok(())
+    } else {
+        Err(EINVAL)
+    }
+}
+
+/// The manner of the first request of a series; `EINVAL` if it is not extended.
+pub(crate) fn manner_of_series(bytes: &[u8]) -> Result<Manner> {
+    extended_header(bytes).map(|(_, manner)| manner)
+}
+
+#[inline(always)]
+fn extended_header(bytes: &[u8]) -> Result<(&Header, Manner)> {
+    let (header, _) = Header::ref_from_prefix(bytes).map_err(|_| EINVAL)?;
+    match header.manner() {
+        Ok(manner) if manner.is_extended() => Ok((header, manner)),
+        _ => Err(EINVAL),
+    }
+}
+
+/// The first request of a series, in its manner, and the others. `EINVAL` for its size, if it is
+/// longer than what there is, or not extended.
+#[inline(always)]
+pub(crate) fn split_series(bytes: &[u8]) -> Result<(Manner, &[u8], &[u8])> {
+    let (header, manner) = extended_header(bytes)?;
+    let length = header.length_in(bytes);
+    let (first, others) = bytes.split_at_checked(length).ok_or(EINVAL)?;
+    check_request_size(length)?;
+    Ok((manner, first, others))
+}
+
+/// The answer to a read of [`VERSION_LEN`] bytes.
+pub(crate) fn version() -> [u8; VERSION_LEN] {
+    let mut bytes = [0; VERSION_LEN];
+    let words = VERSION.iter().flat_map(|word| word.to_ne_bytes());
+    for (to, from) in bytes.iter_mut().zip(words) {
+        *to = from;
+    }
+    bytes
 }
 
 /// What a request says of the program that makes it, in bits; 0 is a 64-bit program that speaks the
@@ -126,17 +180,10 @@ impl Manner {
     }
 }
 
-/// How wide a program's addresses are, which makes for two layouts of what has addresses in it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Width {
-    Bits64,
-    Bits32,
-}
-
 impl Header {
     /// `EBADE` for a version that is neither 6.0 nor 6.1.
     #[inline(always)]
-    fn manner(&self) -> Result<Manner> {
+    pub(super) fn manner(&self) -> Result<Manner> {
         let [major, minor, _] = self.version;
         if major != VERSION[0] || minor > EXTENDED_MINOR {
             return Err(EBADE);
@@ -147,7 +194,7 @@ impl Header {
 
     /// How many of these bytes, at whose beginning it is, are its extended request.
     #[inline(always)]
-    fn length_in(&self, bytes: &[u8]) -> usize {
+    pub(super) fn length_in(&self, bytes: &[u8]) -> usize {
         match usize::from(self.length) {
             0 => bytes.len(),
             length => length,
@@ -155,702 +202,21 @@ impl Header {
     }
 }
 
-/// `struct dlm_lock_params`, but for the value block at its end; the name follows that. It is not
-/// aligned, so that it can be looked at where the request was copied to.
-#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C, packed)]
-struct LockParams {
-    mode: u8,
-    namelen: u8,
-    unused: u16,
-    flags: u32,
-    lkid: u32,
-    parent: u32,
-    given: Given,
-}
-
-/// What a lock's program gives to get back with its records, in the order of the header file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C, packed)]
-pub(crate) struct Given {
-    pub(crate) xid: u64,
-    pub(crate) timeout: u64,
-    pub(crate) castparam: u64,
-    pub(crate) castaddr: u64,
-    pub(crate) bastparam: u64,
-    pub(crate) bastaddr: u64,
-    pub(crate) lksb: u64,
-}
-
-/// Where the parameters of a 32-bit program's request are put as a 64-bit program would have them.
-pub(crate) struct Widened(MaybeUninit<LockParams>);
-
-impl Widened {
-    pub(crate) const fn new() -> Self {
-        Widened(MaybeUninit::uninit())
-    }
-}
-
-impl LockParams {
-    /// The parameters of a lock request, the value block, and what follows them.
-    #[inline(always)]
-    fn parse<'a>(
-        body: &'a [u8],
-        width: Width,
-        widened: &'a mut Widened,
-    ) -> Result<(&'a Self, &'a Value, &'a [u8])> {
-        let (params, rest) = match width {
-            Width::Bits64 => Self::ref_from_prefix(body).map_err(|_| EINVAL)?,
-            Width::Bits32 => Self::widen(body, widened)?,
-        };
-        let (value, rest) = Value::ref_from_prefix(rest).map_err(|_| EINVAL)?;
-        Ok((params, value, rest))
-    }
-
-    #[cold]
-    fn widen<'a>(body: &'a [u8], widened: &'a mut Widened) -> Result<(&'a Self, &'a [u8])> {
-        let (params, rest) = LockParams32::read_from_prefix(body).map_err(|_| EINVAL)?;
-        Ok((widened.0.write(params.into()), rest))
-    }
-}
-
-/// The same of a 32-bit program. The structure that an i386 compiler makes is 100 bytes long
-/// altogether; the kernel's own idea of it, aligned to 8, is 104, but the name is at 100 in both.
-#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C, packed(4))]
-struct LockParams32 {
-    mode: u8,
-    namelen: u8,
-    unused: u16,
-    flags: u32,
-    lkid: u32,
-    parent: u32,
-    xid: u64,
-    timeout: u64,
-    castparam: u32,
-    castaddr: u32,
-    bastparam: u32,
-    bastaddr: u32,
-    lksb: u32,
-}
-
-impl From<LockParams32> for LockParams {
-    fn from(params: LockParams32) -> Self {
-        LockParams {
-            mode: params.mode,
-            namelen: params.namelen,
-            unused: params.unused,
-            flags: params.flags,
-            lkid: params.lkid,
-            parent: params.parent,
-            given: Given {
-                xid: params.xid,
-                timeout: params.timeout,
-                castparam: params.castparam.into(),
-                castaddr: params.castaddr.into(),
-                bastparam: params.bastparam.into(),
-                bastaddr: params.bastaddr.into(),
-                lksb: params.lksb.into(),
-            },
-        }
-    }
-}
-
-/// `struct dlm_purge_params`.
-#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
-struct PurgeParams {
-    nodeid: u32,
-    pid: u32,
-}
-
-/// What an extended purge says beside that, behind it: whose locks are meant.
-mod scope {
-    /// What the thread's id says, as in version 6.0.
-    pub(super) const BY_THREAD: u32 = 0;
-    pub(super) const ORPHANS: u32 = 1;
-    pub(super) const OWN: u32 = 2;
-}
-
-/// `struct dlm_lspace_params`; the name follows.
-#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
-struct SpaceParams {
-    flags: u32,
-    minor: u32,
-}
-
-/// `struct dlm_lock_result`, to which a value block may be added. Bytes that C pads belong to the
-/// word before them here, so that a record is stored in whole words.
-#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
-struct RawResult {
-    version: [u32; 3],
-    length: u32,
-    astaddr: u64,
-    astparam: u64,
-    user_lksb: u64,
-    sb_status: i32,
-    sb_lkid: u32,
-    /// A byte in C: this one's first.
-    sb_flags: u64,
-    sb_lvbptr: u64,
-    /// A byte in C: this one's first.
-    bast_mode: u32,
-    lvb_offset: u32,
-}
-
-impl RawResult {
-    /// The same for a 32-bit program, which gave addresses of 32 bits.
-    fn narrow(&self) -> RawResult32 {
-        RawResult32 {
-            version: self.version,
-            length: self.length,
-            astaddr: self.astaddr as u32,
-            astparam: self.astparam as u32,
-            user_lksb: self.user_lksb as u32,
-            sb_status: self.sb_status,
-            sb_lkid: self.sb_lkid,
-            sb_flags: self.sb_flags.to_ne_bytes()[0],
-            sb_padding: [0; 3],
-            sb_lvbptr: 0,
-            bast_mode: self.bast_mode,
-            lvb_offset: self.lvb_offset,
-        }
-    }
-}
-
-/// The same for a 32-bit program.
-#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
-struct RawResult32 {
-    version: [u32; 3],
-    length: u32,
-    astaddr: u32,
-    astparam: u32,
-    user_lksb: u32,
-    sb_status: i32,
-    sb_lkid: u32,
-    sb_flags: u8,
-    sb_padding: [u8; 3],
-    sb_lvbptr: u32,
-    bast_mode: u32,
-    lvb_offset: u32,
-}
-
-const _: () = {
-    assert!(REQUEST_MIN == 100);
-    assert!(size_of::<RawResult32>() == 52);
-    assert!(size_of::<Header>() + size_of::<LockParams>() == 88);
-    assert!(size_of::<RawResult>() == 72);
-    assert!(core::mem::offset_of!(RawResult, sb_status) == 40);
-    assert!(core::mem::offset_of!(RawResult, bast_mode) == 64);
-};
-
-mod command {
-    pub(super) const LOCK: u8 = 1;
-    pub(super) const UNLOCK: u8 = 2;
-    pub(super) const CREATE_LOCKSPACE: u8 = 4;
-    pub(super) const REMOVE_LOCKSPACE: u8 = 5;
-    pub(super) const PURGE: u8 = 6;
-    pub(super) const DEADLOCK: u8 = 7;
-}
-
-/// The program's side of a lock: what it gave to get back with every record.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct User {
-    pub(crate) cast_address: u64,
-    pub(crate) cast_parameter: u64,
-    pub(crate) blocking_address: u64,
-    pub(crate) blocking_parameter: u64,
-    /// The address of the program's `struct dlm_lksb`.
-    pub(crate) lksb: u64,
-    /// The transaction that the lock belongs to, for those who look.
-    pub(crate) xid: u64,
-}
-
-impl From<&Given> for User {
-    #[inline(always)]
-    fn from(given: &Given) -> Self {
-        User {
-            cast_address: given.castaddr,
-            cast_parameter: given.castparam,
-            blocking_address: given.bastaddr,
-            blocking_parameter: given.bastparam,
-            lksb: given.lksb,
-            xid: given.xid,
-        }
-    }
-}
-
-/// What a request puts in the place of a lock's [`User`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Change<'a> {
-    /// A LOCK request replaces all of it.
-    Replace(&'a Given),
-    /// An unlock or a cancel replaces the status block, and the parameter unless it is 0.
-    Finish(&'a Given),
-}
-
-impl Change<'_> {
-    /// The program's side after the change.
-    #[inline(always)]
-    pub(crate) fn apply(&self, before: User) -> User {
-        let mut user = before;
-        self.apply_to(&mut user);
-        user
-    }
-
-    #[inline(always)]
-    pub(crate) fn apply_to(&self, user: &mut User) {
-        match *self {
-            Change::Replace(given) => *user = given.into(),
-            Change::Finish(given) => {
-                if given.castparam != 0 {
-                    user.cast_parameter = given.castparam;
-                }
-                user.lksb = given.lksb;
-            }
-        }
-    }
-
-    /// Whether the program wants to be told when its lock is in somebody's way.
-    #[inline(always)]
-    pub(crate) fn listens(&self) -> bool {
-        matches!(self, Change::Replace(given) if given.bastaddr != 0)
-    }
-}
-
-/// A flag among those of `DLM_LKF_*` that only an extended request can have.
-const RETURN: Flags = Flags(1 << 31);
-
-impl Reply {
-    /// Separates how a request is to be answered from what it asks for.
-    #[inline(always)]
-    fn split(flags: Flags, extended: bool) -> (Flags, Reply) {
-        if extended && flags.any(RETURN) {
-            (flags.without(RETURN), Reply::Return)
-        } else {
-            (flags, Reply::Record)
-        }
-    }
-}
-
-/// Whose locks a purge ends. A number is a thread's id, 0 stands for all threads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Whose {
-    /// Those that the thread left behind; but if it is the caller, those of the file. So a caller
-    /// cannot mean what was left by somebody who had the same id.
-    ByThread(u32),
-    /// Those that the thread left behind, whoever has its id now.
-    Orphans(u32),
-    /// Those of the file.
-    Own,
-}
-
-/// A request, understood but for what only the lock table can judge.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Request<'a> {
-    /// A new lock.
-    Lock {
-        mode: Mode,
-        flags: Flags,
-        reply: Reply,
-        name: &'a [u8],
-        change: Change<'a>,
-    },
-    /// A lock that outlived its file, to go on with.
-    Adopt {
-        mode: Option<Mode>,
-        flags: Flags,
-        name: &'a [u8],
-        change: Change<'a>,
-    },
-    /// Another mode for a lock; `mode` is `None` if the number is none, which matters only if
-    /// there is such a lock.
-    Convert {
-        id: u32,
-        mode: Option<Mode>,
-        flags: Flags,
-        reply: Reply,
-        value: &'a Value,
-        change: Change<'a>,
-    },
-    Unlock {
-        id: u32,
-        flags: Flags,
-        reply: Reply,
-        value: &'a Value,
-        change: Change<'a>,
-    },
-    Cancel {
-        id: u32,
-        flags: Flags,
-        change: Change<'a>,
-    },
-    /// The end of a lock's waiting, because it is in a deadlock.
-    Deadlock {
-        id: u32,
-        flags: Flags,
-    },
-    /// The end of locks.
-    Purge {
-        nodeid: u32,
-        whose: Whose,
-    },
-    /// The name is still to be checked: see [`check_new_lockspace`].
-    CreateLockspace {
-        flags: u32,
-        name: &'a [u8],
-    },
-    RemoveLockspace {
-        flags: u32,
-        minor: u32,
-    },
-}
-
-/// `DLM_USER_LSFLG_FORCEFREE`: remove a lockspace although there are locks.
-pub(crate) const SPACE_FORCEFREE: u32 = 2;
-
-/// `DLM_LSFL_NEWEXCL`: refuse to share an existing lockspace.
-pub(crate) const SPACE_NEWEXCL: u32 = 8;
-
-/// `DLM_LSFL_SOFTIRQ`: not for programs.
-const SPACE_SOFTIRQ: u32 = 16;
-
-/// `EINVAL` for a size that no request has.
-#[inline(always)]
-pub(crate) fn check_request_size(size: usize) -> Result {
-    if (REQUEST_MIN..=REQUEST_MAX).contains(&size) {
-        Ok(())
-    } else {
-        Err(EINVAL)
-    }
-}
-
-/// The manner of the first request of a series; `EINVAL` if it is not extended.
-pub(crate) fn manner_of_series(bytes: &[u8]) -> Result<Manner> {
-    extended_header(bytes).map(|(_, manner)| manner)
-}
-
-#[inline(always)]
-fn extended_header(bytes: &[u8]) -> Result<(&Header, Manner)> {
-    let (header, _) = Header::ref_from_prefix(bytes).map_err(|_| EINVAL)?;
-    match header.manner() {
-        Ok(manner) if manner.is_extended() => Ok((header, manner)),
-        _ => Err(EINVAL),
-    }
-}
-
-/// The first request of a series, in its manner, and the others. `EINVAL` for its size, if it is
-/// longer than what there is, or not extended.
-#[inline(always)]
-pub(crate) fn split_series(bytes: &[u8]) -> Result<(Manner, &[u8], &[u8])> {
-    let (header, manner) = extended_header(bytes)?;
-    let length = header.length_in(bytes);
-    let (first, others) = bytes.split_at_checked(length).ok_or(EINVAL)?;
-    check_request_size(length)?;
-    Ok((manner, first, others))
-}
-
-impl<'a> Request<'a> {
-    /// Reads a request, all of `bytes`, in the manner that [`Manner::of`] or [`split_series`] has
-    /// found it to be in.
-    ///
-    /// `EINVAL` for a command or parameters that make no sense in any state.
-    #[inline(always)]
-    pub(crate) fn parse(
-        bytes: &'a [u8],
-        manner: Manner,
-        widened: &'a mut Widened,
-    ) -> Result<Request<'a>> {
-        let (header, body) = Header::ref_from_prefix(bytes).map_err(|_| EINVAL)?;
-        let (width, extended) = (manner.width(), manner.is_extended());
-        if width == Width::Bits64 && bytes.len() < REQUEST_MIN_64 {
-            return Err(EINVAL);
-        }
-        match header.command {
-            command::LOCK => Self::parse_lock(body, width, extended, widened),
-            command::UNLOCK => Self::parse_unlock(body, width, extended, widened),
-            command::DEADLOCK => {
-                let (params, ..) = LockParams::parse(body, width, widened)?;
-                Ok(Request::Deadlock {
-                    id: params.lkid,
-                    flags: Flags(params.flags),
-                })
-            }
-            command::PURGE => Self::parse_purge(body, extended),
-            command::CREATE_LOCKSPACE => {
-                let (params, name) = SpaceParams::read_from_prefix(body).map_err(|_| EINVAL)?;
-                Ok(Request::CreateLockspace {
-                    flags: params.flags,
-                    name: name.split(|byte| *byte == 0).next().unwrap_or_default(),
-                })
-            }
-            command::REMOVE_LOCKSPACE => {
-                let (params, _) = SpaceParams::read_from_prefix(body).map_err(|_| EINVAL)?;
-                Ok(Request::RemoveLockspace {
-                    flags: params.flags,
-                    minor: params.minor,
-                })
-            }
-            _ => Err(EINVAL),
-        }
-    }
-
-    #[inline(always)]
-    fn parse_lock(
-        body: &'a [u8],
-        width: Width,
-        extended: bool,
-        widened: &'a mut Widened,
-    ) -> Result<Request<'a>> {
-        let (params, value, rest) = LockParams::parse(body, width, widened)?;
-        let given = &params.given;
-        if given.castaddr == 0 || given.lksb == 0 {
-            return Err(EINVAL);
-        }
-        let (flags, reply) = Reply::split(Flags(params.flags), extended);
-        let change = Change::Replace(given);
-        let mode = Mode::new(params.mode);
-        if flags.any(Flags::CONVERT) {
-            return Ok(Request::Convert {
-                id: params.lkid,
-                mode,
-                flags,
-                reply,
-                value,
-                change,
-            });
-        }
-        let name = rest.get(..usize::from(params.namelen)).ok_or(EINVAL)?;
-        if name.len() > NAME_MAX {
-            return Err(EINVAL);
-        }
-        if flags.any(Flags::ORPHAN) {
-            return Ok(Request::Adopt {
-                mode,
-                flags,
-                name,
-                change,
-            });
-        }
-        Ok(Request::Lock {
-            mode: mode.ok_or(EINVAL)?,
-            flags,
-            reply,
-            name,
-            change,
-        })
-    }
-
-    #[inline(always)]
-    fn parse_unlock(
-        body: &'a [u8],
-        width: Width,
-        extended: bool,
-        widened: &'a mut Widened,
-    ) -> Result<Request<'a>> {
-        let (params, value, _) = LockParams::parse(body, width, widened)?;
-        let id = params.lkid;
-        let (flags, reply) = Reply::split(Flags(params.flags), extended);
-        let change = Change::Finish(&params.given);
-        if flags.any(Flags::CANCEL) {
-            return Ok(Request::Cancel { id, flags, change });
-        }
-        Ok(Request::Unlock {
-            id,
-            flags,
-            reply,
-            value,
-            change,
-        })
-    }
-
-    #[cold]
-    fn parse_purge(body: &'a [u8], extended: bool) -> Result<Request<'a>> {
-        let (params, rest) = PurgeParams::read_from_prefix(body).map_err(|_| EINVAL)?;
-        let (scope, _) = u32::read_from_prefix(rest).map_err(|_| EINVAL)?;
-        let scope = if extended { scope } else { scope::BY_THREAD };
-        let whose = match (scope, params.pid) {
-            (scope::BY_THREAD, pid) => Whose::ByThread(pid),
-            (scope::ORPHANS, pid) => Whose::Orphans(pid),
-            // No other thread's locks are meant.
-            (scope::OWN, 0) => Whose::Own,
-            _ => return Err(EINVAL),
-        };
-        Ok(Request::Purge {
-            nodeid: params.nodeid,
-            whose,
-        })
-    }
-}
-
-/// Whether a lockspace can be created: `EINVAL` if its name is empty, too long, or has characters
-/// that would lead out of /dev, or split a line of a table or a word of /proc/misc, or for a flag
-/// that only the kernel's own users may set.
-///
-/// White space is that of ASCII. A byte above it may be part of a letter (in UTF-8 `à` is 0xc3 0xa0),
-/// and glibc's `fscanf`, by which libdlm reads /proc/misc, takes none for space in any encoding that
-/// has ASCII in it.
-pub(crate) fn check_new_lockspace(flags: u32, name: &[u8]) -> Result {
-    let odd = |byte: &u8| byte.is_ascii_control() || matches!(byte, b' ' | b'/' | b'!');
-    let bad_name = name.is_empty() || name.len() > SPACE_NAME_MAX || name.iter().any(odd);
-    if bad_name || flags & SPACE_SOFTIRQ != 0 {
-        return Err(EINVAL);
-    }
-    Ok(())
-}
-
-/// The answer to a read of [`VERSION_LEN`] bytes.
-pub(crate) fn version() -> [u8; VERSION_LEN] {
-    let mut bytes = [0; VERSION_LEN];
-    let words = VERSION.iter().flat_map(|word| word.to_ne_bytes());
-    for (to, from) in bytes.iter_mut().zip(words) {
-        *to = from;
-    }
-    bytes
-}
-
-/// Something to be told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum News<'a> {
-    /// An operation has begun to wait, and the program did not learn that, or the id, otherwise.
-    Acknowledgement,
-    /// An operation has ended.
-    Completion {
-        status: Status,
-        flags: StatusFlags,
-        value: Option<&'a Value>,
-    },
-    /// The lock is in the way of a request for `mode`. `pending`: an operation on the lock itself
-    /// has not ended yet, as far as the program was told.
-    Blocking { mode: Mode, pending: bool },
-}
-
-/// A record: news about a lock, with what its program wants to get back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Record<'a> {
-    pub(crate) id: u32,
-    pub(crate) user: &'a User,
-    pub(crate) news: News<'a>,
-}
-
-/// The most that a record takes.
-const RECORD_MAX: usize = record_length(Width::Bits64, true);
-
-/// A record as a program reads it.
-pub(crate) struct RecordBytes {
-    bytes: [u8; RECORD_MAX],
-    length: usize,
-}
-
-impl RecordBytes {
-    pub(crate) fn of(record: &Record<'_>, width: Width) -> Self {
-        let length = record.length(width);
-        let mut bytes = [0; RECORD_MAX];
-        record.write(&mut bytes, width, length);
-        RecordBytes { bytes, length }
-    }
-
-    pub(crate) fn get(&self) -> &[u8] {
-        self.bytes.get(..self.length).unwrap_or_default()
-    }
-}
-
-/// The least that a read of a record needs room for.
-pub(crate) const fn record_min(width: Width) -> usize {
-    record_length(width, false)
-}
-
-/// How many bytes a record takes.
-pub(crate) const fn record_length(width: Width, has_value: bool) -> usize {
-    let result = match width {
-        Width::Bits32 => RECORD_MIN_32,
-        Width::Bits64 => RECORD_MIN,
-    };
-    if has_value {
-        result + VALUE_LEN
-    } else {
-        result
-    }
-}
-
-impl Record<'_> {
-    /// The value block that it returns, if it does.
-    #[inline(always)]
-    pub(crate) fn value(&self) -> Option<&Value> {
-        match self.news {
-            News::Completion { value, .. } => value,
-            News::Acknowledgement | News::Blocking { .. } => None,
-        }
-    }
-
-    /// How many bytes the record takes.
-    #[inline(always)]
-    fn length(&self, width: Width) -> usize {
-        record_length(width, self.value().is_some())
-    }
-
-    /// Lets `read` see the record as a program reads it.
-    #[inline(always)]
-    pub(crate) fn show<R>(&self, width: Width, read: impl FnOnce(&[u8]) -> R) -> R {
-        if width == Width::Bits64 && self.value().is_none() {
-            // By far the most.
-            read(self.result(RECORD_MIN).as_bytes())
-        } else {
-            read(RecordBytes::of(self, width).get())
-        }
-    }
-
-    /// Writes the record, of this length, where there must be room for it.
-    fn write(&self, place: &mut [u8], width: Width, length: usize) {
-        let result = self.result(length);
-        let _ = match width {
-            Width::Bits64 => result.write_to_prefix(place).ok(),
-            Width::Bits32 => result.narrow().write_to_prefix(place).ok(),
-        };
-        if let Some(value) = self.value() {
-            if let Some(place) = place.get_mut(length - VALUE_LEN..length) {
-                place.copy_from_slice(value);
-            }
-        }
-    }
-
-    #[inline(always)]
-    fn result(&self, length: usize) -> RawResult {
-        let user = self.user;
-        let ast = (user.cast_address, user.cast_parameter);
-        let ((astaddr, astparam), sb_status, sb_flags, bast_mode) = match self.news {
-            News::Acknowledgement => (ast, IN_PROGRESS, 0, 0),
-            News::Completion { status, flags, .. } => (ast, status.number(), flags.0, 0),
-            News::Blocking { mode, pending } => {
-                let bast = (user.blocking_address, user.blocking_parameter);
-                let status = if pending { IN_PROGRESS } else { 0 };
-                (bast, status, 0, mode as u8)
-            }
-        };
-        RawResult {
-            version: VERSION,
-            length: length as u32,
-            astaddr,
-            astparam,
-            user_lksb: user.lksb,
-            sb_status,
-            sb_lkid: self.id,
-            sb_flags: u64::from_ne_bytes([sb_flags, 0, 0, 0, 0, 0, 0, 0]),
-            sb_lvbptr: 0,
-            bast_mode: u32::from_ne_bytes([bast_mode, 0, 0, 0]),
-            lvb_offset: self
-                .value()
-                .map_or(0, |value| (length - value.len()) as u32),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{
+        layout::command,
+        *, //
+    };
+    use crate::terms::{
+        Flags,
+        Mode,
+        Reply,
+        Status,
+        StatusFlags,
+        IN_PROGRESS,
+        VALUE_LEN, //
+    };
 
     #[inline(always)]
     fn parse(bytes: &[u8]) -> Result<Request<'_>> {

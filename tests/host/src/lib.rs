@@ -2,7 +2,7 @@
 
 //! The safe rooms of the module, included as they are, and their tests.
 
-#![allow(dead_code)]
+#![allow(dead_code, unused_imports)]
 
 /// What is read waits for nobody: of the queue, only what is in it.
 #[path = "../../../callbacks"]
