@@ -18,7 +18,6 @@ mod request;
 
 pub(crate) use self::{
     layout::{
-        Given,
         Widened,
         Width, //
     },
@@ -40,6 +39,8 @@ pub(crate) use self::{
     },
 };
 
+#[cfg(test)]
+pub(crate) use self::layout::Given;
 use self::layout::{
     Header,
     LockParams,
