@@ -22,10 +22,10 @@
 pub(crate) mod records;
 
 use self::records::{
+    Delivery,
     Entry,
     Records,
-    Taken,
-    Teller, //
+    Taken, //
 };
 use crate::{
     engine::{
@@ -46,7 +46,7 @@ use crate::{
     terms::Mode,
     wire::{
         Change,
-        Manner,
+        Dialect,
         Record,
         Width, //
     },
@@ -86,7 +86,7 @@ const LATEST_END: u32 = 8;
 struct Inner {
     records: Records,
     /// How the file is read.
-    manner: Manner,
+    dialect: Dialect,
     /// The lockspace is gone: nothing will be told any more.
     hung_up: bool,
     /// How often a reader was told so.
@@ -98,7 +98,7 @@ impl Inner {
     /// at once. `EINVAL` if there is not enough room.
     #[inline(always)]
     fn take(&mut self, destination: &mut impl Destination) -> Result<Option<Taken>> {
-        let width = self.manner.width();
+        let width = self.dialect.width();
         let room = destination.len();
         self.records
             .take(room, width, AtOnce { width, destination })
@@ -111,9 +111,9 @@ struct AtOnce<'a, D> {
     destination: &'a mut D,
 }
 
-impl<D: Destination> Teller for AtOnce<'_, D> {
+impl<D: Destination> Delivery for AtOnce<'_, D> {
     #[inline(always)]
-    fn tell(&mut self, record: &Record<'_>) -> bool {
+    fn deliver(&mut self, record: &Record<'_>) -> bool {
         record.show(self.width, |bytes| self.destination.copy_at_once(bytes))
     }
 }
@@ -125,8 +125,8 @@ pub(crate) struct Queue {
     number: u64,
     #[pin]
     inner: Mutex<Inner>,
-    /// The manner in it, to see without the mutex that nothing is new.
-    heeded: Atomic<u32>,
+    /// The dialect in it, to see without the mutex that nothing is new.
+    noted: Atomic<u32>,
     /// Nobody will read any more, so what locks still had to tell goes with the queue. Whoever looks
     /// with the mutex held finds the records still whole if this is not set.
     closed: Atomic<bool>,
@@ -150,7 +150,7 @@ impl Queue {
         let pollers = PollCondVarBox::new(c"dlm_device::pollers", kernel::static_lock_class!())?;
         let inner = Inner {
             records: Records::new(),
-            manner: Manner::PLAIN,
+            dialect: Dialect::PLAIN,
             hung_up: false,
             ends: 0,
         };
@@ -158,7 +158,7 @@ impl Queue {
             pin_init!(Queue {
                 number,
                 inner <- new_mutex!(inner, "dlm_device::Queue"),
-                heeded: Atomic::new(Manner::PLAIN.0),
+                noted: Atomic::new(Dialect::PLAIN.0),
                 closed: Atomic::new(false),
                 waiting: Atomic::new(0),
                 readers <- new_condvar!("dlm_device::readers"),
@@ -187,7 +187,7 @@ impl Queue {
             match inner.take(destination) {
                 Ok(Some(taken)) if taken.told => {
                     total += taken.length;
-                    if !inner.manner.is_extended() {
+                    if !inner.dialect.is_extended() {
                         break Ok(total);
                     }
                     batch -= 1;
@@ -202,7 +202,7 @@ impl Queue {
                     }
                 }
                 Ok(Some(taken)) => {
-                    let several = inner.manner.is_extended();
+                    let several = inner.dialect.is_extended();
                     let told;
                     (inner, told) = self.tell_slowly(inner, taken.entry, destination);
                     match told {
@@ -239,7 +239,7 @@ impl Queue {
         entry: Entry,
         destination: &mut impl Destination,
     ) -> (Guard<'a, Inner, MutexBackend>, Result) {
-        let bytes = inner.records.bytes(entry, inner.manner.width());
+        let bytes = inner.records.bytes(entry, inner.dialect.width());
         drop(inner);
         let told = destination.copy(bytes.get()) == bytes.get().len();
         let mut inner = self.inner.lock();
@@ -314,12 +314,12 @@ impl Queue {
         }
     }
 
-    /// A program has written to the file in this manner: from now on that is how it is read, too.
-    pub(crate) fn heed(&self, manner: Manner) {
-        if !Manner(self.heeded.load(Relaxed)).includes(manner) {
+    /// A program has written to the file in this dialect: from now on that is how it is read, too.
+    pub(crate) fn note_dialect(&self, dialect: Dialect) {
+        if !Dialect(self.noted.load(Relaxed)).includes(dialect) {
             let mut inner = self.inner.lock();
-            inner.manner = inner.manner.and(manner);
-            self.heeded.store(inner.manner.0, Relaxed);
+            inner.dialect = inner.dialect.and(dialect);
+            self.noted.store(inner.dialect.0, Relaxed);
         }
     }
 

@@ -49,8 +49,8 @@ use crate::{
         Owners, //
     },
     lockspace_device::{
-        LockspaceDoor,
-        Site, //
+        Common,
+        LockspaceNode, //
     },
 };
 use core::mem::MaybeUninit;
@@ -69,14 +69,14 @@ module! {
 }
 
 /// All lockspaces, each reachable through its device.
-type Registry = lockspace::Registry<LockspaceDoor>;
+type Registry = lockspace::Registry<LockspaceNode>;
 
 /// The module: while it is loaded, the devices and tables that are always there.
 #[pin_data]
 struct DlmDevice {
     registry: Arc<Registry>,
-    _owners: ListingFile<Owners<LockspaceDoor>>,
-    _files: ListingFile<Files<LockspaceDoor>>,
+    _owners: ListingFile<Owners<LockspaceNode>>,
+    _files: ListingFile<Files<LockspaceNode>>,
     #[pin]
     _control: Registration<ControlDevice>,
     #[pin]
@@ -90,7 +90,7 @@ impl kernel::InPlaceModule for DlmDevice {
         try_pin_init!(Self {
             _: { check_prefix()? },
             _alone: stay_alone()?,
-            registry: Registry::new(Site::new()?)?,
+            registry: Registry::new(Common::new()?)?,
             _owners: common_table(registry, c"owners"),
             _files: common_table(registry, c"files"),
             _control <- Registration::new(
@@ -112,7 +112,7 @@ fn common_table<L>(registry: &Arc<Registry>, name: &CStr) -> ListingFile<L>
 where
     L: Listing<Subject = Registry, Kind = ()>,
 {
-    let folder = registry.site().tables.clone();
+    let folder = registry.common().tables.clone();
     ListingFile::new(folder, name, registry.clone(), &())
 }
 

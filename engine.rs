@@ -4,7 +4,7 @@
 //!
 //! `lockspace` asks ([`Ask`]), an engine decides - `lock_table` for the locks of one machine - and
 //! tells the lock's [`Owner`], which `callbacks` is. Engines and owners know this contract and never
-//! each other. What people can see of an engine ([`Sight`]) is here for the same reason.
+//! each other. What people can see of an engine ([`Item`]) is here for the same reason.
 
 use crate::terms::{
     Flags,
@@ -161,7 +161,7 @@ pub(crate) enum Occasion {
     /// notifications may come before it.
     Operation { waits: bool },
     /// The request is refused or void, but has replaced the user's side all the same.
-    Aside,
+    UserSideOnly,
 }
 
 /// Who is told what becomes of a lock.
@@ -222,14 +222,14 @@ pub(crate) trait Owner {
     fn number(&self) -> u64;
 }
 
-/// What a surveyor sees.
-pub(crate) enum Sight<'a> {
-    Resource(ResourceSight<'a>),
-    Lock(LockSight<'a>),
+/// What a cursor sees.
+pub(crate) enum Item<'a> {
+    Resource(ResourceInfo<'a>),
+    Lock(LockInfo<'a>),
 }
 
 /// A resource; its locks follow: granted, converting, waiting.
-pub(crate) struct ResourceSight<'a> {
+pub(crate) struct ResourceInfo<'a> {
     /// Which it is, among those of the same table at the same time.
     pub(crate) number: u32,
     pub(crate) name: &'a [u8],
@@ -239,7 +239,7 @@ pub(crate) struct ResourceSight<'a> {
 }
 
 /// A lock.
-pub(crate) struct LockSight<'a> {
+pub(crate) struct LockInfo<'a> {
     pub(crate) id: LockId,
     /// The number of its owner; an orphan has none.
     pub(crate) owner: Option<u64>,

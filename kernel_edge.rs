@@ -18,8 +18,8 @@ mod time;
 pub(crate) use self::{
     allocation::{
         check_reserve,
-        insist,
-        on_request, //
+        on_request,
+        retry_with_memory, //
     },
     device::{
         data,

@@ -21,9 +21,9 @@ pub(crate) use self::owners::{
 
 use crate::{
     engine::{
-        LockSight,
-        ResourceSight,
-        Sight,
+        Item,
+        LockInfo,
+        ResourceInfo,
         State, //
     },
     kernel_edge::{
@@ -127,9 +127,9 @@ impl Listing for Table {
     fn show(&self, out: &SeqFile) {
         let (kind, shard) = (self.kind, self.survey.shard());
         self.survey.see(|sight| match (kind, sight) {
-            (Kind::Locks, Sight::Lock(lock)) => list_lock(out, &lock),
-            (Kind::All, Sight::Lock(lock)) => detail_lock(out, &lock),
-            (Kind::All, Sight::Resource(resource)) => detail_resource(out, shard, &resource),
+            (Kind::Locks, Item::Lock(lock)) => list_lock(out, &lock),
+            (Kind::All, Item::Lock(lock)) => detail_lock(out, &lock),
+            (Kind::All, Item::Resource(resource)) => detail_resource(out, shard, &resource),
             _ => {}
         });
     }
@@ -155,7 +155,7 @@ fn mode_number(mode: Option<Mode>) -> i32 {
 }
 
 /// What both tables begin a lock with.
-fn begin_lock(out: &SeqFile, lock: &LockSight<'_>) {
+fn begin_lock(out: &SeqFile, lock: &LockInfo<'_>) {
     seq_print!(
         out,
         "{:x} 0 0 {} {} {:x} 0 {} {} {}",
@@ -169,7 +169,7 @@ fn begin_lock(out: &SeqFile, lock: &LockSight<'_>) {
     );
 }
 
-fn list_lock(out: &SeqFile, lock: &LockSight<'_>) {
+fn list_lock(out: &SeqFile, lock: &LockInfo<'_>) {
     begin_lock(out, lock);
     let time = microseconds_since(lock.since);
     seq_print!(out, " {time} 0 {} \"", lock.name.len());
@@ -177,7 +177,7 @@ fn list_lock(out: &SeqFile, lock: &LockSight<'_>) {
     write_bytes(out, b"\"\n");
 }
 
-fn detail_lock(out: &SeqFile, lock: &LockSight<'_>) {
+fn detail_lock(out: &SeqFile, lock: &LockInfo<'_>) {
     write_bytes(out, b"lkb ");
     begin_lock(out, lock);
     let since = nanoseconds_at(lock.since);
@@ -186,7 +186,7 @@ fn detail_lock(out: &SeqFile, lock: &LockSight<'_>) {
 
 /// The number of the resource stands where fs/dlm shows an address. Value blocks have no sequence
 /// numbers.
-fn detail_resource(out: &SeqFile, shard: u32, resource: &ResourceSight<'_>) {
+fn detail_resource(out: &SeqFile, shard: u32, resource: &ResourceInfo<'_>) {
     const VALUE_INVALID: u32 = 1 << 1;
     const HASHED: u32 = 1 << 9;
     let number = (u64::from(shard) << 32) + u64::from(resource.number) + 1;

@@ -97,8 +97,8 @@ use self::{
     },
     resource::Resource,
     survey::{
-        Stand,
-        Surveyor, //
+        Cursor,
+        Position, //
     },
 };
 use crate::{
@@ -136,7 +136,7 @@ pub(crate) struct LockTable<O> {
     next_orphan: u32,
     idle: Idle,
     /// Hardly ever somebody looks on.
-    surveyors: Option<KBox<Slab<Surveyor>>>,
+    cursors: Option<KBox<Slab<Cursor>>>,
     now: u32,
 }
 
@@ -152,12 +152,12 @@ impl<O: Owner> LockTable<O> {
             orphans: List::new(),
             next_orphan: 0,
             idle: Idle::new(),
-            surveyors: None,
+            cursors: None,
             now: 0,
         }
     }
 
-    /// Tells the time, in whatever measure the caller likes: it is what [`LockSight::since`] is
+    /// Tells the time, in whatever measure the caller likes: it is what [`LockInfo::since`] is
     /// in.
     pub(crate) fn set_time(&mut self, now: u32) {
         self.now = now;
@@ -228,14 +228,14 @@ impl<O: Owner> LockTable<O> {
         to: State,
         change: impl FnOnce(&mut Lock, &mut Resource, &mut Slab<Value>),
     ) {
-        if self.is_surveyed() {
+        if self.has_cursors() {
             self.clear_the_way(lock, to);
         }
         let entry = &mut self.locks[lock];
         let resource = &mut self.resources[entry.resource];
         resource.count_out(entry);
         let from = core::mem::replace(&mut entry.state, to);
-        entry.marks.put(Marks::UNSETTLED, false);
+        entry.marks.put(Marks::REQUEST_CHANGED, false);
         entry.since = self.now;
         change(entry, resource, &mut self.values);
         resource.count_in(entry);
@@ -266,12 +266,12 @@ impl<O: Owner> LockTable<O> {
     /// A resource has become one of the idle, in the place of another one, if that is one.
     #[inline(always)]
     fn lay_aside(&mut self, resource: u32, before: u32) {
-        self.step_aside(Stand::Resource(resource));
+        self.step_aside(Position::Resource(resource));
         self.resources.erase(before);
     }
 
     /// After a lock has ended on a resource that has been contended: others may be granted.
-    fn settle(&mut self, resource: u32) {
+    fn grant_after_end(&mut self, resource: u32) {
         self.grant_pending(resource, None);
         let entry = &mut self.resources[resource];
         if entry.is_unused() {
@@ -297,7 +297,7 @@ impl<O: Owner> LockTable<O> {
     /// needed any more becomes one of the idle.
     #[inline(always)]
     fn end(&mut self, lock: u32) {
-        self.step_aside(Stand::Lock(lock));
+        self.step_aside(Position::Lock(lock));
         let Some(entry) = self.locks.get_mut(lock) else {
             return;
         };
@@ -318,7 +318,7 @@ impl<O: Owner> LockTable<O> {
             return;
         }
         if resource.contention.is_some() {
-            self.settle(ties.resource);
+            self.grant_after_end(ties.resource);
         } else if resource.granted.is_empty() {
             let before = self.idle.enter(ties.resource, resource, &mut self.values);
             self.lay_aside(ties.resource, before);

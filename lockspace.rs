@@ -29,11 +29,11 @@ pub(crate) use self::{
         OpenFile, //
     },
     registry::{
-        Door,
+        Node,
         Registry, //
     },
     survey::{
-        FileSight,
+        FileInfo,
         Opened,
         Survey,
         Tour,

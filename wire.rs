@@ -93,29 +93,29 @@ pub(crate) fn check_request_size(size: usize) -> Result {
     }
 }
 
-/// The manner of the first request of a series; `EINVAL` if it is not extended.
-pub(crate) fn manner_of_series(bytes: &[u8]) -> Result<Manner> {
-    extended_header(bytes).map(|(_, manner)| manner)
+/// The dialect of the first request of a series; `EINVAL` if it is not extended.
+pub(crate) fn dialect_of_series(bytes: &[u8]) -> Result<Dialect> {
+    extended_header(bytes).map(|(_, dialect)| dialect)
 }
 
 #[inline(always)]
-fn extended_header(bytes: &[u8]) -> Result<(&Header, Manner)> {
+fn extended_header(bytes: &[u8]) -> Result<(&Header, Dialect)> {
     let (header, _) = Header::ref_from_prefix(bytes).map_err(|_| EINVAL)?;
-    match header.manner() {
-        Ok(manner) if manner.is_extended() => Ok((header, manner)),
+    match header.dialect() {
+        Ok(dialect) if dialect.is_extended() => Ok((header, dialect)),
         _ => Err(EINVAL),
     }
 }
 
-/// The first request of a series, in its manner, and the others. `EINVAL` for its size, if it is
+/// The first request of a series, in its dialect, and the others. `EINVAL` for its size, if it is
 /// longer than what there is, or not extended.
 #[inline(always)]
-pub(crate) fn split_series(bytes: &[u8]) -> Result<(Manner, &[u8], &[u8])> {
-    let (header, manner) = extended_header(bytes)?;
+pub(crate) fn split_series(bytes: &[u8]) -> Result<(Dialect, &[u8], &[u8])> {
+    let (header, dialect) = extended_header(bytes)?;
     let length = header.length_in(bytes);
     let (first, others) = bytes.split_at_checked(length).ok_or(EINVAL)?;
     check_request_size(length)?;
-    Ok((manner, first, others))
+    Ok((dialect, first, others))
 }
 
 /// The answer to a read of [`VERSION_LEN`] bytes.
@@ -131,20 +131,20 @@ pub(crate) fn version() -> [u8; VERSION_LEN] {
 /// What a request says of the program that makes it, in bits; 0 is a 64-bit program that speaks the
 /// version that is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Manner(pub(crate) u32);
+pub(crate) struct Dialect(pub(crate) u32);
 
-impl Manner {
-    pub(crate) const PLAIN: Manner = Manner(0);
+impl Dialect {
+    pub(crate) const PLAIN: Dialect = Dialect(0);
     const NARROW: u32 = 1;
     const EXTENDED: u32 = 2;
 
     /// That of a request that is alone. In this order: `EINVAL` for its size, `EBADE` for a version
     /// that is neither 6.0 nor 6.1.
     #[inline(always)]
-    pub(crate) fn of(bytes: &[u8]) -> Result<Manner> {
+    pub(crate) fn of(bytes: &[u8]) -> Result<Dialect> {
         check_request_size(bytes.len())?;
         let (header, _) = Header::ref_from_prefix(bytes).map_err(|_| EINVAL)?;
-        header.manner()
+        header.dialect()
     }
 
     /// `EINVAL` if an extended request, which is alone, says that it has another length.
@@ -171,26 +171,30 @@ impl Manner {
     }
 
     /// Whether nothing is new in `other`.
-    pub(crate) const fn includes(self, other: Manner) -> bool {
+    pub(crate) const fn includes(self, other: Dialect) -> bool {
         other.0 & !self.0 == 0
     }
 
-    /// Of a file that was written to in both manners.
-    pub(crate) const fn and(self, other: Manner) -> Self {
-        Manner(self.0 | other.0)
+    /// Of a file that was written to in both dialects.
+    pub(crate) const fn and(self, other: Dialect) -> Self {
+        Dialect(self.0 | other.0)
     }
 }
 
 impl Header {
     /// `EBADE` for a version that is neither 6.0 nor 6.1.
     #[inline(always)]
-    pub(super) fn manner(&self) -> Result<Manner> {
+    pub(super) fn dialect(&self) -> Result<Dialect> {
         let [major, minor, _] = self.version;
         if major != VERSION[0] || minor > EXTENDED_MINOR {
             return Err(EBADE);
         }
-        let narrow = if self.is64bit == 0 { Manner::NARROW } else { 0 };
-        Ok(Manner(narrow | (minor * Manner::EXTENDED)))
+        let narrow = if self.is64bit == 0 {
+            Dialect::NARROW
+        } else {
+            0
+        };
+        Ok(Dialect(narrow | (minor * Dialect::EXTENDED)))
     }
 
     /// How many of these bytes, at whose beginning it is, are its extended request.
@@ -222,9 +226,9 @@ mod tests {
     #[inline(always)]
     fn parse(bytes: &[u8]) -> Result<Request<'_>> {
         let widened = Box::leak(Box::new(Widened::new()));
-        let manner = Manner::of(bytes)?;
-        manner.check_length(bytes)?;
-        Request::parse(bytes, manner, widened)
+        let dialect = Dialect::of(bytes)?;
+        dialect.check_length(bytes)?;
+        Request::parse(bytes, dialect, widened)
     }
 
     /// The same request as an extended one.
@@ -259,10 +263,10 @@ mod tests {
         let length = first.len();
         let mut series = extended(first.clone(), length);
         series.extend(extended(second.clone(), 0));
-        let (manner, one, others) = split_series(&series).unwrap();
+        let (dialect, one, others) = split_series(&series).unwrap();
         assert_eq!((one.len(), others.len()), (length, second.len()));
-        assert!(manner.is_extended() && parse(one).is_ok());
-        assert_eq!(split_series(others), Ok((manner, others, &[][..])));
+        assert!(dialect.is_extended() && parse(one).is_ok());
+        assert_eq!(split_series(others), Ok((dialect, others, &[][..])));
         // Longer than what there is, longer than the request, not extended.
         let wrong = extended(first.clone(), length + 1);
         assert_eq!(split_series(&wrong), Err(EINVAL));
@@ -272,13 +276,13 @@ mod tests {
 
     #[test]
     fn manners_are_remembered() {
-        let (narrow, extended) = (Manner(1), Manner(2));
+        let (narrow, extended) = (Dialect(1), Dialect(2));
         assert_eq!(
             (narrow.width(), extended.width()),
             (Width::Bits32, Width::Bits64)
         );
-        let both = Manner::PLAIN.and(narrow).and(extended);
-        assert_eq!((both, both.is_extended()), (Manner(3), true));
+        let both = Dialect::PLAIN.and(narrow).and(extended);
+        assert_eq!((both, both.is_extended()), (Dialect(3), true));
         assert!(both.includes(narrow) && !narrow.includes(extended));
     }
 
@@ -594,8 +598,8 @@ mod tests {
             let mut bytes = lock32(1, 4);
             bytes.extend(b"name");
             bytes.extend(vec![0; padding]);
-            let manner = Manner::of(&bytes);
-            assert_eq!(manner.map(Manner::width), Ok(Width::Bits32));
+            let dialect = Dialect::of(&bytes);
+            assert_eq!(dialect.map(Dialect::width), Ok(Width::Bits32));
             assert_eq!(
                 parse(&bytes),
                 Ok(Request::Lock {

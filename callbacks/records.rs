@@ -114,21 +114,21 @@ pub(crate) struct Taken {
 }
 
 /// Who tells records. A method can be made to be inlined always, which a closure cannot.
-pub(crate) trait Teller {
+pub(crate) trait Delivery {
     /// Tells a record. Returns whether it has reached the program.
-    fn tell(&mut self, record: &Record<'_>) -> bool;
+    fn deliver(&mut self, record: &Record<'_>) -> bool;
 }
 
-impl<F: FnMut(&Record<'_>) -> bool> Teller for F {
-    fn tell(&mut self, record: &Record<'_>) -> bool {
+impl<F: FnMut(&Record<'_>) -> bool> Delivery for F {
+    fn deliver(&mut self, record: &Record<'_>) -> bool {
         self(record)
     }
 }
 
 /// Tells a record that is not of the usual kind: out of the way of those that are.
 #[inline(never)]
-fn tell_other(teller: &mut impl Teller, record: &Record<'_>) -> bool {
-    teller.tell(record)
+fn deliver_other(delivery: &mut impl Delivery, record: &Record<'_>) -> bool {
+    delivery.deliver(record)
 }
 
 struct Slot {
@@ -323,7 +323,7 @@ impl Records {
         }
         let occasion = if completion.silent {
             // Its end is known before anything that is untold is read.
-            Occasion::Aside
+            Occasion::UserSideOnly
         } else {
             Occasion::Operation { waits: false }
         };
@@ -366,7 +366,7 @@ impl Records {
             }
         }
         if current != ticket {
-            self.slots[ticket].overtaken |= occasion != Occasion::Aside;
+            self.slots[ticket].overtaken |= occasion != Occasion::UserSideOnly;
             self.retire(ticket);
         }
         Ok(current)
@@ -472,7 +472,7 @@ impl Records {
         &mut self,
         room: usize,
         width: Width,
-        mut teller: impl Teller,
+        mut delivery: impl Delivery,
     ) -> Result<Option<Taken>> {
         let entry = self.first;
         if entry == Entry::END {
@@ -488,9 +488,9 @@ impl Records {
             }
             let told = if kind == Kind::COMPLETION && !has_value {
                 // Nearly all are such. Their layout is compiled without asking what they are.
-                teller.tell(&slot.completion(None))
+                delivery.deliver(&slot.completion(None))
             } else {
-                tell_other(&mut teller, &slot.record(kind, &self.values))
+                deliver_other(&mut delivery, &slot.record(kind, &self.values))
             };
             self.first = slot.next(kind);
             self.waiting -= 1;
@@ -566,7 +566,7 @@ impl Records {
     fn renew_spare(&mut self, old: u32, user: User, occasion: Occasion) -> Result<u32> {
         let wanted = match occasion {
             Occasion::Operation { waits } => waits,
-            Occasion::Aside => old != NONE,
+            Occasion::UserSideOnly => old != NONE,
         };
         let serves = self.slots.get(old).is_some_and(|old| old.untold.is_empty());
         if !wanted || serves {
@@ -819,7 +819,7 @@ mod tests {
         let (mut records, ticket) = Records::granted(1);
         let ticket = records.begin(ticket, 2, WAITS);
         records.block(ticket, ID, Mode::Pr);
-        let ticket = records.begin(ticket, 3, Occasion::Aside);
+        let ticket = records.begin(ticket, 3, Occasion::UserSideOnly);
         records.block(ticket, ID, Mode::Ex);
         records.grant(ticket);
         assert_eq!(
@@ -1037,7 +1037,7 @@ mod tests {
         let ticket = tickets[0];
         records.grant(ticket);
         let before = records.used();
-        for occasion in [WAITS, ENDS, Occasion::Aside] {
+        for occasion in [WAITS, ENDS, Occasion::UserSideOnly] {
             let changed = records.change(ticket, replace(2), occasion, true);
             assert_eq!((changed, records.used()), (Err(ENOMEM), before));
         }

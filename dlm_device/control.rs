@@ -15,7 +15,7 @@ use crate::{
     read_request,
     wire::{
         self,
-        Manner,
+        Dialect,
         Request,
         Widened, //
     },
@@ -79,9 +79,9 @@ impl Device for ControlDevice {
         let mut buffer = REQUEST_BUFFER;
         let bytes = read_request(source, &mut buffer)?;
         let mut widened = Widened::new();
-        let manner = Manner::of(bytes)?;
-        manner.check_length(bytes)?;
-        device.carry_out(Request::parse(bytes, manner, &mut widened)?)
+        let dialect = Dialect::of(bytes)?;
+        dialect.check_length(bytes)?;
+        device.carry_out(Request::parse(bytes, dialect, &mut widened)?)
     }
 }
 

@@ -6,11 +6,11 @@ use crate::{
     engine::Outcome,
     kernel_edge::{
         data,
-        insist,
         on_request,
         patience,
         pause,
         prefix,
+        retry_with_memory,
         Destination,
         Device,
         Folder,
@@ -25,9 +25,9 @@ use crate::{
         Table, //
     },
     lockspace::{
-        Door,
         Hearing,
         Lockspace,
+        Node,
         OpenFile, //
     },
     read_request,
@@ -35,7 +35,7 @@ use crate::{
     terms::Reply,
     wire::{
         self,
-        Manner,
+        Dialect,
         Request,
         Widened,
         Width, //
@@ -69,38 +69,38 @@ pub(crate) struct LockspaceDevice {
     file: OpenFile,
 }
 
-/// What the doors of all lockspaces share: the folder of their tables in debugfs.
-pub(crate) struct Site {
+/// What the nodes of all lockspaces share: the folder of their tables in debugfs.
+pub(crate) struct Common {
     pub(crate) tables: Arc<Folder>,
 }
 
-impl Site {
+impl Common {
     pub(crate) fn new() -> Result<Self> {
-        Ok(Site {
+        Ok(Common {
             tables: Arc::new(Folder::new(prefix()), GFP_KERNEL)?,
         })
     }
 }
 
 /// The device of a lockspace and its tables in debugfs, as long as the lockspace exists.
-pub(crate) struct LockspaceDoor {
+pub(crate) struct LockspaceNode {
     device: Pin<KBox<Registration<LockspaceDevice>>>,
     _tables: KVec<ListingFile<Table>>,
 }
 
-impl Door for LockspaceDoor {
-    type Site = Site;
+impl Node for LockspaceNode {
+    type Common = Common;
 
-    fn open(site: &Site, name: &[u8], lockspace: Arc<Lockspace>) -> Result<Self> {
+    fn open(common: &Common, name: &[u8], lockspace: Arc<Lockspace>) -> Result<Self> {
         let mut tables = KVec::with_capacity(Kind::ALL.len(), on_request())?;
         for kind in Kind::ALL {
             let name = string(&[name, kind.suffix()])?;
-            let table = ListingFile::new(site.tables.clone(), &name, lockspace.clone(), kind);
+            let table = ListingFile::new(common.tables.clone(), &name, lockspace.clone(), kind);
             tables.push(table, on_request())?;
         }
         let name = string(&[prefix().to_bytes(), b"_", name])?;
         let device = Registration::new(name, lockspace);
-        Ok(LockspaceDoor {
+        Ok(LockspaceNode {
             device: KBox::try_pin_init(device, on_request())?,
             _tables: tables,
         })
@@ -162,37 +162,37 @@ impl Device for LockspaceDevice {
     #[inline(always)]
     fn write(device: &Self, source: &mut impl Source) -> Result<usize> {
         if source.len() > wire::REQUEST_MAX {
-            let (bytes, manner) = read_series(source)?;
-            return device.carry_out_series(&bytes, manner);
+            let (bytes, dialect) = read_series(source)?;
+            return device.carry_out_series(&bytes, dialect);
         }
         let mut buffer = REQUEST_BUFFER;
         let bytes = read_request(source, &mut buffer)?;
-        let manner = Manner::of(bytes)?;
-        if manner != Manner::PLAIN {
-            device.file.queue().heed(manner);
-            manner.check_length(bytes)?;
+        let dialect = Dialect::of(bytes)?;
+        if dialect != Dialect::PLAIN {
+            device.file.queue().note_dialect(dialect);
+            dialect.check_length(bytes)?;
         }
-        match device.carry_out(bytes, manner, false) {
-            // Its manner is read again, for to keep it costs all who do not come here.
-            Err(error) => device.insist(error, bytes, Manner::of(bytes)?, false),
+        match device.carry_out(bytes, dialect, false) {
+            // Its dialect is read again, for to keep it costs all who do not come here.
+            Err(error) => device.retry_with_memory(error, bytes, Dialect::of(bytes)?, false),
             result => result,
         }
     }
 }
 
-/// Reads the requests of a series, and tells the first one's manner. Whatever is as long, but cannot
+/// Reads the requests of a series, and tells the first one's dialect. Whatever is as long, but cannot
 /// be seen to be a series, is refused for its size, as it was before there were any.
-fn read_series(source: &mut impl Source) -> Result<(KVVec<u8>, Manner)> {
+fn read_series(source: &mut impl Source) -> Result<(KVVec<u8>, Dialect)> {
     let length = source.len();
     if length > wire::SERIES_MAX {
         return Err(EINVAL);
     }
     let bytes = source.copy_all()?;
-    let manner = wire::manner_of_series(&bytes)?;
+    let dialect = wire::dialect_of_series(&bytes)?;
     if bytes.len() != length {
         return Err(EFAULT);
     }
-    Ok((bytes, manner))
+    Ok((bytes, dialect))
 }
 
 /// Before every so many requests of a series others may run, and it ends if its program has been
@@ -200,25 +200,25 @@ fn read_series(source: &mut impl Source) -> Result<(KVVec<u8>, Manner)> {
 const PACE: usize = 16;
 
 impl LockspaceDevice {
-    /// Carries out requests one after the other, the first in this manner, up to the first that fails,
+    /// Carries out requests one after the other, the first in this dialect, up to the first that fails,
     /// or until the program is killed. Returns how many there were, or the error if it was the first.
-    fn carry_out_series(&self, bytes: &[u8], manner: Manner) -> Result<usize> {
+    fn carry_out_series(&self, bytes: &[u8], dialect: Dialect) -> Result<usize> {
         let mut rest = bytes;
-        let mut heeded = manner;
-        self.file.queue().heed(manner);
+        let mut noted = dialect;
+        self.file.queue().note_dialect(dialect);
         let mut count = 0;
         while !rest.is_empty() {
             if count % PACE == 0 && pause().is_err() {
                 break;
             }
-            let carried_out = wire::split_series(rest).and_then(|(manner, first, others)| {
-                if manner != heeded {
-                    self.file.queue().heed(manner);
-                    heeded = manner;
+            let carried_out = wire::split_series(rest).and_then(|(dialect, first, others)| {
+                if dialect != noted {
+                    self.file.queue().note_dialect(dialect);
+                    noted = dialect;
                 }
                 rest = others;
-                self.carry_out_apart(first, manner, true)
-                    .or_else(|error| self.insist(error, first, manner, true))
+                self.carry_out_apart(first, dialect, true)
+                    .or_else(|error| self.retry_with_memory(error, first, dialect, true))
             });
             match carried_out {
                 Ok(_) => count += 1,
@@ -229,31 +229,37 @@ impl LockspaceDevice {
         Ok(count)
     }
 
-    /// [`insist`]s on a request. A call of its own, since a closure would cost also who does not come
+    /// [`retry_with_memory`] for a request. A call of its own, since a closure would cost also who does not come
     /// here.
     #[cold]
-    fn insist(&self, error: Error, bytes: &[u8], manner: Manner, in_series: bool) -> Result<usize> {
-        insist(error, || self.carry_out_apart(bytes, manner, in_series))
+    fn retry_with_memory(
+        &self,
+        error: Error,
+        bytes: &[u8],
+        dialect: Dialect,
+        in_series: bool,
+    ) -> Result<usize> {
+        retry_with_memory(error, || self.carry_out_apart(bytes, dialect, in_series))
     }
 
     /// The same as [`Self::carry_out`], not inlined.
     #[inline(never)]
-    fn carry_out_apart(&self, bytes: &[u8], manner: Manner, in_series: bool) -> Result<usize> {
-        self.carry_out(bytes, manner, in_series)
+    fn carry_out_apart(&self, bytes: &[u8], dialect: Dialect, in_series: bool) -> Result<usize> {
+        self.carry_out(bytes, dialect, in_series)
     }
 
-    /// Carries out a request, whose manner the queue has heeded. Returns what `write()` does if it is
+    /// Carries out a request, whose dialect the queue has noted. Returns what `write()` does if it is
     /// alone: a new lock's id, or 0; and, if the reply was to be returned but is not there yet,
     /// [`wire::PENDING`].
     #[inline(always)]
-    fn carry_out(&self, bytes: &[u8], manner: Manner, in_series: bool) -> Result<usize> {
+    fn carry_out(&self, bytes: &[u8], dialect: Dialect, in_series: bool) -> Result<usize> {
         let file = &self.file;
         let hearing = |reply| Hearing {
             reply,
             acknowledge: in_series,
         };
         let mut widened = Widened::new();
-        let (id, reply, outcome) = match Request::parse(bytes, manner, &mut widened)? {
+        let (id, reply, outcome) = match Request::parse(bytes, dialect, &mut widened)? {
             // Nobody would ever know the id.
             Request::Lock {
                 reply: Reply::Return,

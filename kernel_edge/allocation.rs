@@ -88,7 +88,7 @@ const ATTEMPTS: usize = 10;
 /// was there at once. Before, it is waited for until there is some; no lock may be held. `ENOMEM`, and
 /// what `attempt` returns.
 #[cold]
-pub(crate) fn insist<R>(mut error: Error, attempt: impl Fn() -> Result<R>) -> Result<R> {
+pub(crate) fn retry_with_memory<R>(mut error: Error, attempt: impl Fn() -> Result<R>) -> Result<R> {
     for doubled in 0..ATTEMPTS {
         if error != ENOMEM {
             break;

@@ -18,7 +18,7 @@ use kernel::{
 ///
 /// # Invariants
 ///
-/// `notifier` is in the module loader's list, and calls [`Self::heed`].
+/// `notifier` is in the module loader's list, and calls [`Self::refuse`].
 #[pin_data(PinnedDrop)]
 #[repr(C)]
 pub(crate) struct Exclusion {
@@ -43,7 +43,7 @@ impl Exclusion {
             // Last, because from then on it is called.
             notifier <- Opaque::try_ffi_init(|slot: *mut bindings::notifier_block| {
                 let notifier = bindings::notifier_block {
-                    notifier_call: Some(Self::heed),
+                    notifier_call: Some(Self::refuse),
                     ..Default::default()
                 };
                 // SAFETY: `slot` can be written.
@@ -58,7 +58,7 @@ impl Exclusion {
     /// # Safety
     ///
     /// Called by the module loader, with the notifier of an `Exclusion` and a module.
-    unsafe extern "C" fn heed(
+    unsafe extern "C" fn refuse(
         notifier: *mut bindings::notifier_block,
         event: c_ulong,
         module: *mut c_void,

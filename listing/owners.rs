@@ -12,14 +12,14 @@
 use super::line::Line;
 use crate::{
     engine::{
-        LockSight,
-        Sight,
+        Item,
+        LockInfo,
         State, //
     },
     kernel_edge::Listing,
     lockspace::{
-        Door,
-        FileSight,
+        FileInfo,
+        Node,
         OpenFile,
         Opened,
         Registry,
@@ -51,7 +51,7 @@ pub(crate) trait Lines: Walk {
     fn show_line(&self, out: &SeqFile);
 }
 
-impl<D: Door, W: Lines> Listing for Tour<D, W> {
+impl<D: Node, W: Lines> Listing for Tour<D, W> {
     type Subject = Registry<D>;
     type Kind = ();
 
@@ -87,14 +87,14 @@ impl Lines for Survey {
 
     fn show_line(&self, out: &SeqFile) {
         self.see(|sight| {
-            if let Sight::Lock(lock) = sight {
+            if let Item::Lock(lock) = sight {
                 list_owner(out, self.lockspace(), &lock);
             }
         });
     }
 }
 
-fn list_owner(out: &SeqFile, lockspace: &[u8], lock: &LockSight<'_>) {
+fn list_owner(out: &SeqFile, lockspace: &[u8], lock: &LockInfo<'_>) {
     let mut line = Line::new();
     line.hexadecimal(lock.id);
     match lock.owner {
@@ -108,7 +108,7 @@ fn list_owner(out: &SeqFile, lockspace: &[u8], lock: &LockSight<'_>) {
 }
 
 /// How a lock stands, and on what.
-fn describe_lock(line: &mut Line, lock: &LockSight<'_>) {
+fn describe_lock(line: &mut Line, lock: &LockInfo<'_>) {
     line.word(state_word(lock.state));
     line.word(mode_word(lock.granted));
     line.word(mode_word(lock.requested));
@@ -145,7 +145,7 @@ impl Lines for Opened {
     }
 }
 
-fn list_file(out: &SeqFile, file: &FileSight<'_>) {
+fn list_file(out: &SeqFile, file: &FileInfo<'_>) {
     let (holdings, opener) = (&file.holdings, &file.opener);
     let mut line = Line::new();
     line.decimal(file.number);

@@ -19,7 +19,7 @@ use super::{
         Marks, //
     },
     resource::{
-        disturb,
+        clear_told_crossing,
         Resource, //
     },
     LockTable, //
@@ -64,9 +64,9 @@ impl Resource {
     fn concerns(&self, demand: Demand, lock: &Lock, held: Mode) -> bool {
         match &self.contention {
             Some(contention)
-                if demand.crossing && contention.settled[held as usize] == Some(demand) =>
+                if demand.crossing && contention.last_crossing[held as usize] == Some(demand) =>
             {
-                !lock.marks.has(Marks::QUIET)
+                !lock.marks.has(Marks::TOLD_CROSSING)
             }
             _ => demand.concerns(lock.told),
         }
@@ -83,7 +83,7 @@ impl<O: Owner> LockTable<O> {
     /// The same, perhaps of one of many: it is for the caller to end the round.
     pub(super) fn report(&mut self, lock: u32, status: Status) {
         let entry = &mut self.locks[lock];
-        disturb(&mut self.resources, entry);
+        clear_told_crossing(&mut self.resources, entry);
         self.clients.tell(entry.client, |owner| {
             let returned = status == Status::Granted
                 && entry
@@ -109,24 +109,24 @@ impl<O: Owner> LockTable<O> {
 
     /// Tells the holders that they are in the way.
     pub(super) fn block(&mut self, resource: u32, blocked: Blocked) {
-        self.confront(resource, blocked);
+        self.tell_blocking(resource, blocked);
         self.clients.end_round();
     }
 
     /// The same, but it is for the caller to end the round.
-    fn confront(&mut self, resource: u32, blocked: Blocked) {
+    fn tell_blocking(&mut self, resource: u32, blocked: Blocked) {
         let entry = &self.resources[resource];
         let Some(contention) = &entry.contention else {
             return;
         };
         let mut demands = [None; Mode::COUNT];
-        let mut audience = 0;
+        let mut to_tell = 0;
         let mut crossing = false;
         for held in entry.held.present().modes() {
             if let Some(demand) = blocked.demand(held) {
-                let number = contention.audience(held, demand);
+                let number = contention.to_be_told(held, demand);
                 demands[held as usize] = (number > 0).then_some(demand);
-                audience += number;
+                to_tell += number;
                 crossing |= demand.crossing;
             }
         }
@@ -135,19 +135,19 @@ impl<O: Owner> LockTable<O> {
             Blocked::Queues {
                 latest: Some(latest),
                 ..
-            } if audience == 1 && self.tell(resource, latest, &demands) => {}
+            } if to_tell == 1 && self.tell(resource, latest, &demands) => {}
             // Who asks is not told, but is counted among those who are to be.
             Blocked::Request { by: Some(by), .. } => {
-                audience -= u32::from(self.concerned(resource, by, &demands).is_some());
-                self.tell_holders(resource, audience, &demands, Some(by));
+                to_tell -= u32::from(self.concerned(resource, by, &demands).is_some());
+                self.tell_holders(resource, to_tell, &demands, Some(by));
             }
-            _ => self.tell_holders(resource, audience, &demands, None),
+            _ => self.tell_holders(resource, to_tell, &demands, None),
         }
         if crossing {
-            self.settle_demands(resource, &demands);
+            self.remember_crossing(resource, &demands);
         }
         if let Blocked::Request { by: Some(lock), .. } = blocked {
-            disturb(&mut self.resources, &mut self.locks[lock]);
+            clear_told_crossing(&mut self.resources, &mut self.locks[lock]);
         }
     }
 
@@ -156,20 +156,20 @@ impl<O: Owner> LockTable<O> {
     fn tell_holders(
         &mut self,
         resource: u32,
-        mut audience: u32,
+        mut to_tell: u32,
         demands: &Demands,
         except: Option<u32>,
     ) {
         let mut at = self.first(resource, State::Granted);
-        while let (Some(lock), 1..) = (at, audience) {
+        while let (Some(lock), 1..) = (at, to_tell) {
             at = List::<ByQueue>::next(&self.locks, lock);
             if except != Some(lock) && self.tell(resource, lock, demands) {
-                audience -= 1;
+                to_tell -= 1;
             }
         }
     }
 
-    /// Puts the demand on its mode to one holder. Returns whether it was one of the audience.
+    /// Puts the demand on its mode to one holder. Returns whether it had to be told.
     fn tell(&mut self, resource: u32, lock: u32, demands: &Demands) -> bool {
         let demand = self.concerned(resource, lock, demands);
         if let Some(demand) = demand {
@@ -178,7 +178,7 @@ impl<O: Owner> LockTable<O> {
         demand.is_some()
     }
 
-    /// The demand that is to be put to this lock, if it is one of the audience.
+    /// The demand that is to be put to this lock, if it is to be told.
     #[inline(always)]
     fn concerned(&self, resource: u32, lock: u32, demands: &Demands) -> Option<Demand> {
         let entry = &self.locks[lock];
@@ -189,13 +189,13 @@ impl<O: Owner> LockTable<O> {
     }
 
     /// Remembers which demands by the rule of PR and CW have been put to all holders of a mode.
-    fn settle_demands(&mut self, resource: u32, demands: &Demands) {
+    fn remember_crossing(&mut self, resource: u32, demands: &Demands) {
         let Some(contention) = &mut self.resources[resource].contention else {
             return;
         };
-        for (settled, demand) in contention.settled.iter_mut().zip(demands) {
+        for (last_crossing, demand) in contention.last_crossing.iter_mut().zip(demands) {
             if demand.is_some_and(|demand| demand.crossing) {
-                *settled = *demand;
+                *last_crossing = *demand;
             }
         }
     }
@@ -210,7 +210,7 @@ impl<O: Owner> LockTable<O> {
             notify(&mut self.clients, entry, demand.mode);
         }
         if demand.crossing {
-            resource.set_quiet(entry, true);
+            resource.set_told_crossing(entry, true);
         }
     }
 
@@ -224,13 +224,13 @@ impl<O: Owner> LockTable<O> {
             mode: ask.mode,
             by: lock,
         };
-        self.confront(resource, blocked);
-        self.confront_converting(resource, blocked, ask.mode);
+        self.tell_blocking(resource, blocked);
+        self.tell_converting(resource, blocked, ask.mode);
         self.clients.end_round();
     }
 
     /// Tells those who are converting that they are in the way of a request for `mode`.
-    fn confront_converting(&mut self, resource: u32, blocked: Blocked, mode: Mode) {
+    fn tell_converting(&mut self, resource: u32, blocked: Blocked, mode: Mode) {
         let in_the_way = self.resources[resource]
             .contention
             .as_ref()

@@ -54,10 +54,10 @@ pub(super) struct Contention {
     pub(super) told: [ModeCounts; Mode::COUNT],
     /// By the rule of PR and CW the holders of a mode are told again with every change, and
     /// nearly always it comes to nothing because it is what they heard last. So this remembers,
-    /// for each mode, the demand that was last put to all its holders, and `restless` how many of
+    /// for each mode, the demand that was last put to all its holders, and `untold_crossing` how many of
     /// them would not be indifferent to hearing it again.
-    pub(super) settled: [Option<Demand>; Mode::COUNT],
-    pub(super) restless: ModeCounts,
+    pub(super) last_crossing: [Option<Demand>; Mode::COUNT],
+    pub(super) untold_crossing: ModeCounts,
 }
 
 impl Contention {
@@ -74,8 +74,8 @@ impl Contention {
             unordered: ModeCounts::default(),
             search: Search::Due,
             told: Mode::ALL.map(|mode| ModeCounts::only(Mode::Nl, held.of(mode))),
-            settled: [None; Mode::COUNT],
-            restless: *held,
+            last_crossing: [None; Mode::COUNT],
+            untold_crossing: *held,
         }
     }
 
@@ -126,13 +126,13 @@ impl Contention {
 
     pub(super) fn add_holder(&mut self, lock: &mut Lock, held: Mode) {
         self.told[held as usize].add(lock.told);
-        self.restless.add(held);
-        lock.marks.put(Marks::QUIET, false);
+        self.untold_crossing.add(held);
+        lock.marks.put(Marks::TOLD_CROSSING, false);
     }
 
     pub(super) fn remove_holder(&mut self, lock: &mut Lock, held: Mode) {
-        self.set_quiet(lock, held, false);
-        self.restless.sub(held);
+        self.set_told_crossing(lock, held, false);
+        self.untold_crossing.sub(held);
         self.told[held as usize].sub(lock.told);
     }
 
@@ -140,18 +140,18 @@ impl Contention {
         self.told[held as usize].sub(lock.told);
         lock.told = told;
         self.told[held as usize].add(told);
-        self.set_quiet(lock, held, false);
+        self.set_told_crossing(lock, held, false);
     }
 
-    pub(super) fn set_quiet(&mut self, lock: &mut Lock, held: Mode, quiet: bool) {
-        if lock.marks.has(Marks::QUIET) == quiet {
+    pub(super) fn set_told_crossing(&mut self, lock: &mut Lock, held: Mode, told: bool) {
+        if lock.marks.has(Marks::TOLD_CROSSING) == told {
             return;
         }
-        lock.marks.put(Marks::QUIET, quiet);
-        if quiet {
-            self.restless.sub(held);
+        lock.marks.put(Marks::TOLD_CROSSING, told);
+        if told {
+            self.untold_crossing.sub(held);
         } else {
-            self.restless.add(held);
+            self.untold_crossing.add(held);
         }
     }
 
@@ -167,16 +167,16 @@ impl Contention {
         let blocks_one_ahead = lock
             .granted
             .is_some_and(|held| held.conflicts().intersects(self.converting_for.present()));
-        lock.marks.has(Marks::UNSETTLED)
+        lock.marks.has(Marks::REQUEST_CHANGED)
             || lock.flags.any(Flags::NOORDER)
             || ahead_of_blockers
             || blocks_one_ahead
     }
 
     /// How many holders of `mode` a demand has to be put to.
-    pub(super) fn audience(&self, mode: Mode, demand: Demand) -> u32 {
-        if demand.crossing && self.settled[mode as usize] == Some(demand) {
-            return self.restless.of(mode);
+    pub(super) fn to_be_told(&self, mode: Mode, demand: Demand) -> u32 {
+        if demand.crossing && self.last_crossing[mode as usize] == Some(demand) {
+            return self.untold_crossing.of(mode);
         }
         Mode::ALL
             .into_iter()

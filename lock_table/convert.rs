@@ -13,7 +13,7 @@ use super::{
         Last,
         Marks, //
     },
-    resource::disturb,
+    resource::clear_told_crossing,
     values::fill_buffer,
     LockTable, //
 };
@@ -68,7 +68,7 @@ impl<O: Owner> LockTable<O> {
         let granted = entry.granted.filter(|_| entry.state == State::Granted);
         ask.check_conversion(granted)?;
         let Some(granted) = granted else {
-            self.redirect(lock, ask, value, change, Occasion::Aside)?;
+            self.redirect(lock, ask, value, change, Occasion::UserSideOnly)?;
             return Err(EBUSY);
         };
         let candidate = Candidate::new(Some(granted), ask);
@@ -160,7 +160,7 @@ impl<O: Owner> LockTable<O> {
         entry.requested = ask.mode;
         entry.pid = ask.pid;
         entry.marks.put(Marks::LISTENS, ask.listens);
-        disturb(&mut self.resources, entry);
+        clear_told_crossing(&mut self.resources, entry);
         self.place(lock, mode, |entry, resource, values| {
             if ask.flags.any(Flags::IVVALBLK) {
                 entry.move_value(resource, values, mode);
@@ -235,7 +235,7 @@ impl<O: Owner> LockTable<O> {
         }
         fill_buffer(&mut self.values, entry.value, value);
         entry.marks.put(Marks::LISTENS, ask.listens);
-        disturb(&mut self.resources, entry);
+        clear_told_crossing(&mut self.resources, entry);
         Ok(())
     }
 }

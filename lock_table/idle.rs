@@ -3,7 +3,7 @@
 //! Resources without locks, which are kept for a while: locks often come and go on the same names.
 
 use super::{
-    lock::Seat,
+    lock::IdleSlot,
     resource::Resource, //
 };
 use crate::{
@@ -32,7 +32,7 @@ impl Idle {
         }
     }
 
-    /// Takes a resource in, without its value block. Returns who has lost the seat: another
+    /// Takes a resource in, without its value block. Returns who has lost its slot: another
     /// resource or `NONE`.
     #[inline(always)]
     pub(super) fn enter(
@@ -41,21 +41,21 @@ impl Idle {
         entry: &mut Resource,
         values: &mut Slab<Value>,
     ) -> u32 {
-        let seat = Seat(self.oldest);
+        let idle_slot = IdleSlot(self.oldest);
         self.oldest = self.oldest.wrapping_add(1) % KEPT as u8;
-        values.give_back(entry.end(seat));
-        self.replace(seat, resource)
+        values.give_back(entry.end(idle_slot));
+        self.replace(idle_slot, resource)
     }
 
     /// A resource has a lock again.
     #[inline(always)]
-    pub(super) fn leave(&mut self, seat: Seat) {
-        self.replace(seat, NONE);
+    pub(super) fn leave(&mut self, idle_slot: IdleSlot) {
+        self.replace(idle_slot, NONE);
     }
 
     #[inline(always)]
-    fn replace(&mut self, seat: Seat, resource: u32) -> u32 {
-        let place = self.resources.get_mut(usize::from(seat.0));
+    fn replace(&mut self, idle_slot: IdleSlot, resource: u32) -> u32 {
+        let place = self.resources.get_mut(usize::from(idle_slot.0));
         place.map_or(NONE, |place| core::mem::replace(place, resource))
     }
 
@@ -71,7 +71,7 @@ impl Idle {
     }
 
     #[cfg(test)]
-    pub(super) fn at(&self, seat: Seat) -> u32 {
-        self.resources[usize::from(seat.0)]
+    pub(super) fn at(&self, idle_slot: IdleSlot) -> u32 {
+        self.resources[usize::from(idle_slot.0)]
     }
 }

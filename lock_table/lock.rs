@@ -73,10 +73,10 @@ impl Marks {
     /// While converting: the queue's order is not plain because of it; see
     /// [`Contention::is_irregular`].
     pub(super) const IRREGULAR: Marks = Marks(2);
-    /// Telling it again by the rule of PR and CW would do nothing: see [`Contention::settled`].
-    pub(super) const QUIET: Marks = Marks(4);
+    /// Telling it again by the rule of PR and CW would do nothing: see [`Contention::last_crossing`].
+    pub(super) const TOLD_CROSSING: Marks = Marks(4);
     /// While converting: it does not ask for what it asked for when it was queued.
-    pub(super) const UNSETTLED: Marks = Marks(8);
+    pub(super) const REQUEST_CHANGED: Marks = Marks(8);
 
     fn new(listens: bool) -> Self {
         Marks(u8::from(listens))
@@ -120,7 +120,7 @@ impl Note for LastId {
 }
 
 /// What has been set aside for a new lock.
-pub(super) struct Berth {
+pub(super) struct Reservation {
     pub(super) vacancy: Vacancy<LastId>,
     pub(super) id: LockId,
     /// Its value buffer, or `NONE`.
@@ -131,7 +131,7 @@ impl Lock {
     /// A lock on none of its resource's queues.
     #[inline(always)]
     pub(super) fn new(
-        berth: &Berth,
+        reserved: &Reservation,
         owned: Links,
         resource: u32,
         client: u32,
@@ -139,7 +139,7 @@ impl Lock {
         ask: Ask,
     ) -> Self {
         Lock {
-            id: berth.id,
+            id: reserved.id,
             queue: Links::NEW,
             owned,
             resource,
@@ -148,7 +148,7 @@ impl Lock {
             pid: ask.pid,
             since: 0,
             flags: ask.flags,
-            value: berth.value,
+            value: reserved.value,
             state: State::Loose,
             granted: None,
             requested: ask.mode,
@@ -213,13 +213,13 @@ impl Through<Lock> for ByOwner {
 
 /// Where a resource is among them, if it is.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Seat(pub(super) u8);
+pub(super) struct IdleSlot(pub(super) u8);
 
-impl Seat {
-    pub(super) const NONE: Seat = Seat(u8::MAX);
+impl IdleSlot {
+    pub(super) const NONE: IdleSlot = IdleSlot(u8::MAX);
 
     #[inline(always)]
-    pub(super) fn is_taken(self) -> bool {
-        self != Seat::NONE
+    pub(super) fn is_assigned(self) -> bool {
+        self != IdleSlot::NONE
     }
 }

@@ -14,7 +14,7 @@ use super::{
         Marks, //
     },
     resource::{
-        disturb,
+        clear_told_crossing,
         Resource, //
     },
     LockTable, //
@@ -79,16 +79,16 @@ impl<O: Owner> LockTable<O> {
         let occasion = if converting {
             Occasion::Operation { waits: true }
         } else {
-            Occasion::Aside
+            Occasion::UserSideOnly
         };
         let has_buffer = self.locks[lock].value != NONE;
         let owner = &self.clients[client].owner;
         let ticket = owner.open(change, occasion, has_buffer)?;
         self.orphans.remove(&mut self.locks, lock);
         let entry = &mut self.locks[lock];
-        disturb(&mut self.resources, entry);
+        clear_told_crossing(&mut self.resources, entry);
         if converting {
-            self.resources[resource].unsettle(entry);
+            self.resources[resource].request_changed(entry);
         }
         entry.client = client;
         entry.ticket = ticket;
@@ -158,7 +158,7 @@ impl<O: Owner> LockTable<O> {
                 progress.last = Some((lock, entry.ticket));
                 continue;
             }
-            let nobody_waits = distrust(&mut self.resources, entry);
+            let nobody_waits = invalidate_value(&mut self.resources, entry);
             self.end(lock);
             if !nobody_waits {
                 break;
@@ -196,7 +196,7 @@ impl<O: Owner> LockTable<O> {
                 self.orphan(lock)
             } else {
                 client.owner.close(entry.ticket);
-                let nobody_waits = distrust(&mut self.resources, entry);
+                let nobody_waits = invalidate_value(&mut self.resources, entry);
                 self.end(lock);
                 nobody_waits
             };
@@ -232,7 +232,7 @@ impl<O: Owner> LockTable<O> {
 /// Somebody goes and leaves this lock behind, to be freed as by an unlock with IVVALBLK: what a PW
 /// or EX holder was writing then is not to be trusted. Returns whether that lets nobody else in.
 #[inline(always)]
-fn distrust(resources: &mut Directory<Resource>, lock: &Lock) -> bool {
+fn invalidate_value(resources: &mut Directory<Resource>, lock: &Lock) -> bool {
     let resource = &mut resources[lock.resource];
     resource.value_invalid |= lock.granted >= Some(Mode::Pw);
     resource.nobody_waits()

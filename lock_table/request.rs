@@ -10,10 +10,10 @@ use super::{
     },
     demand::Blocked,
     lock::{
-        Berth,
+        IdleSlot,
         Last,
         Lock,
-        Seat, //
+        Reservation, //
     },
     resource::Resource,
     values::Exchange,
@@ -56,7 +56,7 @@ impl<O: Owner> LockTable<O> {
         ask.check_request()?;
         match self.resources.find(hash, name) {
             None => self.request_first(hash, name, client, ask, change),
-            Some((resource, found)) if found.seat.is_taken() => {
+            Some((resource, found)) if found.idle_slot.is_assigned() => {
                 self.admit(resource, client, ask, change, ask.mode, false)
             }
             Some((resource, _)) => self.request_on(resource, client, ask, change),
@@ -94,17 +94,17 @@ impl<O: Owner> LockTable<O> {
             self.refuse(resource, None, ask);
             return Err(EAGAIN);
         }
-        let berth = self.berth(ask)?;
+        let reserved = self.reserve(ask)?;
         let owning = &mut self.clients[client];
         // Nobody can be in the way before he is granted.
         let occasion = Occasion::Operation { waits: false };
         let value = ask.flags.any(Flags::VALBLK);
         let opened = owning.owner.open(change, occasion, value);
-        let ticket = opened.inspect_err(|_| self.values.give_back(berth.value))?;
-        let lock = berth.vacancy.index;
+        let ticket = opened.inspect_err(|_| self.values.give_back(reserved.value))?;
+        let lock = reserved.vacancy.index;
         let owned = owning.expect(&mut self.locks, lock);
-        let entry = Lock::new(&berth, owned, resource, client, ticket, ask);
-        self.locks.fill(berth.vacancy, || entry);
+        let entry = Lock::new(&reserved, owned, resource, client, ticket, ask);
+        self.locks.fill(reserved.vacancy, || entry);
         if ask.flags.any(Flags::NOQUEUE) {
             self.complete(lock, Status::WouldWait);
             self.refuse(resource, None, ask);
@@ -115,7 +115,7 @@ impl<O: Owner> LockTable<O> {
             let mode = ask.mode;
             self.block(resource, Blocked::Request { mode, by: None });
         }
-        Ok((berth.id, Outcome::Told))
+        Ok((reserved.id, Outcome::Told))
     }
 
     /// A new lock that is granted at once.
@@ -129,7 +129,7 @@ impl<O: Owner> LockTable<O> {
         mode: Mode,
         alternative: bool,
     ) -> Result<(LockId, Outcome)> {
-        let berth = self.berth(ask)?;
+        let reserved = self.reserve(ask)?;
         let resource = &mut self.resources[place];
         let mut status = StatusFlags::default();
         if alternative {
@@ -137,13 +137,13 @@ impl<O: Owner> LockTable<O> {
         }
         let silent = ask.reply == Reply::Return && !alternative && !ask.flags.any(Flags::VALBLK);
         let mut value = None;
-        if berth.value != NONE {
-            let exchange = Exchange::new(berth.value, ask.flags, None, mode);
+        if reserved.value != NONE {
+            let exchange = Exchange::new(reserved.value, ask.flags, None, mode);
             status.set(exchange.carry_out(resource, &mut self.values));
-            value = self.values.get(berth.value);
+            value = self.values.get(reserved.value);
         }
         let completion = Completion {
-            id: berth.id,
+            id: reserved.id,
             status: Status::Granted,
             flags: status,
             value,
@@ -152,9 +152,9 @@ impl<O: Owner> LockTable<O> {
         };
         let owning = &mut self.clients[client];
         let answered = owning.owner.answer(change, completion);
-        let ticket = answered.inspect_err(|_| self.values.give_back(berth.value))?;
-        let queue = resource.expect(&mut self.locks, berth.vacancy.index, mode);
-        let owned = owning.expect(&mut self.locks, berth.vacancy.index);
+        let ticket = answered.inspect_err(|_| self.values.give_back(reserved.value))?;
+        let queue = resource.expect(&mut self.locks, reserved.vacancy.index, mode);
+        let owned = owning.expect(&mut self.locks, reserved.vacancy.index);
         let now = self.now;
         let lock = || Lock {
             queue,
@@ -164,14 +164,14 @@ impl<O: Owner> LockTable<O> {
             completed: Some(mode),
             last: Last::Completion,
             status,
-            ..Lock::new(&berth, owned, place, client, ticket, ask)
+            ..Lock::new(&reserved, owned, place, client, ticket, ask)
         };
-        resource.count_in(self.locks.fill(berth.vacancy, lock));
-        if resource.seat.is_taken() {
-            self.idle.leave(resource.seat);
-            resource.seat = Seat::NONE;
+        resource.count_in(self.locks.fill(reserved.vacancy, lock));
+        if resource.idle_slot.is_assigned() {
+            self.idle.leave(resource.idle_slot);
+            resource.idle_slot = IdleSlot::NONE;
         }
-        Ok((berth.id, Outcome::new(silent)))
+        Ok((reserved.id, Outcome::new(silent)))
     }
 
     /// Tells that an operation has to wait, if that is wanted.
@@ -186,10 +186,10 @@ impl<O: Owner> LockTable<O> {
 
     /// Sets aside what a new lock needs: its slot, and a value buffer if it asks for one.
     #[inline(always)]
-    pub(super) fn berth(&mut self, ask: Ask) -> Result<Berth> {
+    pub(super) fn reserve(&mut self, ask: Ask) -> Result<Reservation> {
         let vacancy = self.locks.vacancy(|| self.ids.limit())?;
         self.made = self.made.wrapping_add(1);
-        Ok(Berth {
+        Ok(Reservation {
             vacancy,
             id: self.ids.issue(vacancy.index, vacancy.note.0, self.made),
             value: self.values.room(ask.flags.any(Flags::VALBLK))?,

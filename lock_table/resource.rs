@@ -7,10 +7,10 @@ use super::{
     decision::Search,
     lock::{
         ByQueue,
+        IdleSlot,
         Lock,
         Locks,
-        Marks,
-        Seat, //
+        Marks, //
     },
 };
 use crate::{
@@ -90,7 +90,7 @@ pub(super) struct Resource {
     /// It was invalidated and not written since.
     pub(super) value_invalid: bool,
     /// Without locks, it is kept for a while.
-    pub(super) seat: Seat,
+    pub(super) idle_slot: IdleSlot,
     pub(super) contention: Option<KBox<Contention>>,
 }
 
@@ -120,7 +120,7 @@ impl Resource {
             value: NONE,
             value_written: false,
             value_invalid: false,
-            seat: Seat::NONE,
+            idle_slot: IdleSlot::NONE,
             contention: None,
         })
     }
@@ -138,8 +138,8 @@ impl Resource {
 
     /// The last lock has gone, and with it the value block. Returns what room there was for one.
     #[inline(always)]
-    pub(super) fn end(&mut self, seat: Seat) -> u32 {
-        self.seat = seat;
+    pub(super) fn end(&mut self, idle_slot: IdleSlot) -> u32 {
+        self.idle_slot = idle_slot;
         self.value_written = false;
         self.value_invalid = false;
         core::mem::replace(&mut self.value, NONE)
@@ -207,7 +207,7 @@ impl Resource {
 
     /// Where it is counted what a granted lock was told, and the mode under which.
     #[inline(always)]
-    pub(super) fn tellers(&mut self, lock: &Lock) -> Option<(&mut Contention, Mode)> {
+    pub(super) fn contended_holder(&mut self, lock: &Lock) -> Option<(&mut Contention, Mode)> {
         match (&mut self.contention, lock.state, lock.granted) {
             (Some(contention), State::Granted, Some(held)) => Some((contention, held)),
             _ => None,
@@ -220,7 +220,7 @@ impl Resource {
         if let Some(held) = lock.granted {
             self.held.add(held);
         }
-        if let Some((contention, held)) = self.tellers(lock) {
+        if let Some((contention, held)) = self.contended_holder(lock) {
             contention.add_holder(lock, held);
         }
         if let Some(contention) = &mut self.contention {
@@ -243,7 +243,7 @@ impl Resource {
     }
 
     fn count_out_of_contention(&mut self, lock: &mut Lock) {
-        if let Some((contention, held)) = self.tellers(lock) {
+        if let Some((contention, held)) = self.contended_holder(lock) {
             contention.remove_holder(lock, held);
         }
         // With two others left, a mode is held by somebody else whoever asks.
@@ -260,7 +260,7 @@ impl Resource {
 
     /// The strongest mode that a lock was told of is this one now.
     pub(super) fn set_told(&mut self, lock: &mut Lock, told: Mode) {
-        match self.tellers(lock) {
+        match self.contended_holder(lock) {
             Some((contention, held)) => contention.set_told(lock, held, told),
             None => {
                 lock.told = told;
@@ -270,20 +270,20 @@ impl Resource {
     }
 
     /// Remembers whether telling a lock again would do nothing.
-    pub(super) fn set_quiet(&mut self, lock: &mut Lock, quiet: bool) {
-        if let Some((contention, held)) = self.tellers(lock) {
-            contention.set_quiet(lock, held, quiet);
+    pub(super) fn set_told_crossing(&mut self, lock: &mut Lock, told: bool) {
+        if let Some((contention, held)) = self.contended_holder(lock) {
+            contention.set_told_crossing(lock, held, told);
         }
     }
 
     /// What a converting lock asks for is about to become other than when it was queued; whether its
     /// place is in order does not show any more.
-    pub(super) fn unsettle(&mut self, lock: &mut Lock) {
+    pub(super) fn request_changed(&mut self, lock: &mut Lock) {
         if let Some(contention) = &mut self.contention {
             contention.irregular += u32::from(!lock.marks.has(Marks::IRREGULAR));
             contention.search = Search::Due;
             lock.marks.put(Marks::IRREGULAR, true);
-            lock.marks.put(Marks::UNSETTLED, true);
+            lock.marks.put(Marks::REQUEST_CHANGED, true);
         }
     }
 
@@ -296,10 +296,10 @@ impl Resource {
     }
 }
 
-/// Something changed that may make a lock hear what it was deaf to.
+/// Something changed: it may mean something to the lock again to be told by the rule of PR and CW.
 #[inline(always)]
-pub(super) fn disturb(resources: &mut Directory<Resource>, lock: &mut Lock) {
-    if lock.marks.has(Marks::QUIET) {
-        resources[lock.resource].set_quiet(lock, false);
+pub(super) fn clear_told_crossing(resources: &mut Directory<Resource>, lock: &mut Lock) {
+    if lock.marks.has(Marks::TOLD_CROSSING) {
+        resources[lock.resource].set_told_crossing(lock, false);
     }
 }

@@ -73,7 +73,7 @@ impl<O: Owner> LockTable<O> {
         let lock = self.find(id)?;
         check_unlock(flags)?;
         if self.locks[lock].state == State::Granted {
-            return self.change(lock, change, Occasion::Aside, false);
+            return self.change(lock, change, Occasion::UserSideOnly, false);
         }
         let waits = false;
         self.change(lock, change, Occasion::Operation { waits }, false)?;

@@ -18,7 +18,7 @@ use crate::{
         Fate,
         Holdings,
         LockId,
-        LockSight,
+        LockInfo,
         Outcome, //
     },
     kernel_edge::{
@@ -212,7 +212,7 @@ impl OpenFile {
 
     /// Lets `see` have a look at some of the file's locks, up to `limit`, and tells how many there are
     /// besides. They are seen shard by shard, in each the oldest first, with the shard locked.
-    pub(crate) fn show_locks(&self, limit: usize, mut see: impl FnMut(LockSight<'_>)) -> u32 {
+    pub(crate) fn show_locks(&self, limit: usize, mut see: impl FnMut(LockInfo<'_>)) -> u32 {
         let mut room = limit;
         let mut others = 0;
         for (shard, client) in self.member.clients(&self.lockspace) {

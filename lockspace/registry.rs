@@ -53,12 +53,12 @@ impl fmt::Display for SpaceName {
 }
 
 /// What makes a lockspace reachable, as long as it exists: its device.
-pub(crate) trait Door: Sized + Unpin + Send {
-    /// What all doors have in common.
-    type Site: Send + Sync;
+pub(crate) trait Node: Sized + Unpin + Send {
+    /// What all nodes have in common.
+    type Common: Send + Sync;
 
     /// Opens the door to a lockspace for programs.
-    fn open(site: &Self::Site, name: &[u8], lockspace: Arc<Lockspace>) -> Result<Self>;
+    fn open(common: &Self::Common, name: &[u8], lockspace: Arc<Lockspace>) -> Result<Self>;
 
     /// The number by which programs name it.
     fn number(&self) -> u32;
@@ -68,7 +68,7 @@ struct Entry<D> {
     lockspace: Arc<Lockspace>,
     /// How often it was created; removing it takes as many calls.
     uses: u32,
-    _door: D,
+    _node: D,
 }
 
 struct Entries<D> {
@@ -78,14 +78,14 @@ struct Entries<D> {
 
 /// All lockspaces.
 #[pin_data]
-pub(crate) struct Registry<D: Door> {
+pub(crate) struct Registry<D: Node> {
     #[pin]
     entries: Mutex<Entries<D>>,
-    site: D::Site,
+    common: D::Common,
 }
 
-impl<D: Door> Registry<D> {
-    pub(crate) fn new(site: D::Site) -> Result<Arc<Self>> {
+impl<D: Node> Registry<D> {
+    pub(crate) fn new(common: D::Common) -> Result<Arc<Self>> {
         let entries = Entries {
             by_number: RBTree::new(),
             numbers: RBTree::new(),
@@ -93,15 +93,15 @@ impl<D: Door> Registry<D> {
         Arc::pin_init(
             pin_init!(Registry {
                 entries <- new_mutex!(entries, "dlm_device::Registry"),
-                site,
+                common,
             }),
             GFP_KERNEL,
         )
     }
 
-    /// What the doors have in common.
-    pub(crate) fn site(&self) -> &D::Site {
-        &self.site
+    /// What the nodes have in common.
+    pub(crate) fn common(&self) -> &D::Common {
+        &self.common
     }
 
     /// The lockspace of this number, or else of the next, and its number.
@@ -130,12 +130,12 @@ impl<D: Door> Registry<D> {
         let name_node = RBTreeNodeReservation::new(on_request())?;
         let entry_node = RBTreeNodeReservation::new(on_request())?;
         let lockspace = Lockspace::new(SpaceName::new(name)?)?;
-        let door = D::open(&self.site, name, lockspace.clone())?;
+        let door = D::open(&self.common, name, lockspace.clone())?;
         let number = door.number();
         let entry = Entry {
             lockspace,
             uses: 1,
-            _door: door,
+            _node: door,
         };
         entries.numbers.insert(name_node.into_node(key, number));
         entries

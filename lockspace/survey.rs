@@ -8,16 +8,16 @@
 use super::{
     local::Table,
     member::Opener,
-    Door,
     Lockspace,
+    Node,
     Registry, //
 };
 use crate::{
     engine::{
         Holdings,
-        Sight, //
+        Item, //
     },
-    kernel_edge::insist,
+    kernel_edge::retry_with_memory,
     storage::slab::NONE, //
 };
 use kernel::{
@@ -40,7 +40,7 @@ pub(crate) struct Survey {
     lockspace: Arc<Lockspace>,
     shard: u32,
     /// Known to the table of that shard, unless `NONE`.
-    surveyor: u32,
+    cursor: u32,
 }
 
 impl Survey {
@@ -59,28 +59,28 @@ impl Survey {
         self.shard = 0;
     }
 
-    /// A surveyor in the shard, unless the lockspace is gone.
+    /// A cursor in the shard, unless the lockspace is gone.
     fn enter(&self) -> Result<u32> {
         let add = || {
-            self.in_shard(|table, _| table.add_surveyor())
+            self.in_shard(|table, _| table.add_cursor())
                 .unwrap_or(Ok(NONE))
         };
-        add().or_else(|error| insist(error, add))
+        add().or_else(|error| retry_with_memory(error, add))
     }
 
     /// Shows the item to `f`, if it is still there.
-    pub(crate) fn see(&self, f: impl FnOnce(Sight<'_>)) {
-        self.in_shard(|table, surveyor| table.survey(surveyor).map(f));
+    pub(crate) fn see(&self, f: impl FnOnce(Item<'_>)) {
+        self.in_shard(|table, cursor| table.survey(cursor).map(f));
     }
 
     fn leave(&mut self) {
-        self.in_shard(|table, surveyor| table.remove_surveyor(surveyor));
-        self.surveyor = NONE;
+        self.in_shard(|table, cursor| table.remove_cursor(cursor));
+        self.cursor = NONE;
     }
 
     /// `None` once the lockspace is gone.
     fn in_shard<R>(&self, f: impl FnOnce(&mut Table, u32) -> R) -> Option<R> {
-        let look = |table: &mut Table| Ok(f(table, self.surveyor));
+        let look = |table: &mut Table| Ok(f(table, self.cursor));
         self.lockspace.with_shard(self.shard, look).ok()
     }
 }
@@ -90,16 +90,16 @@ impl Walk for Survey {
         Survey {
             lockspace,
             shard: 0,
-            surveyor: NONE,
+            cursor: NONE,
         }
     }
 
     fn more(&mut self) -> Result<bool> {
         while (self.shard as usize) < self.lockspace.local().count() as usize {
-            if self.surveyor == NONE {
-                self.surveyor = self.enter()?;
+            if self.cursor == NONE {
+                self.cursor = self.enter()?;
             }
-            let look = |table: &mut Table, surveyor| table.survey(surveyor).is_some();
+            let look = |table: &mut Table, cursor| table.survey(cursor).is_some();
             if self.in_shard(look) == Some(true) {
                 return Ok(true);
             }
@@ -110,7 +110,7 @@ impl Walk for Survey {
     }
 
     fn move_on(&mut self) {
-        self.in_shard(|table, surveyor| table.move_on(surveyor));
+        self.in_shard(|table, cursor| table.move_on(cursor));
     }
 }
 
@@ -128,7 +128,7 @@ pub(crate) struct Opened {
 }
 
 /// An open file.
-pub(crate) struct FileSight<'a> {
+pub(crate) struct FileInfo<'a> {
     pub(crate) number: u64,
     /// The name of its lockspace.
     pub(crate) lockspace: &'a [u8],
@@ -140,12 +140,12 @@ pub(crate) struct FileSight<'a> {
 
 impl Opened {
     /// Shows the file to `f`, if it is still there.
-    pub(crate) fn see(&self, f: impl FnOnce(FileSight<'_>)) {
+    pub(crate) fn see(&self, f: impl FnOnce(FileInfo<'_>)) {
         let member = self.lockspace.member_from(self.at);
         let Some(member) = member.filter(|member| member.number() == self.at) else {
             return;
         };
-        f(FileSight {
+        f(FileInfo {
             number: self.at,
             lockspace: self.lockspace.name(),
             opener: member.opener,
@@ -174,7 +174,7 @@ impl Walk for Opened {
 }
 
 /// Going through things of one kind in all lockspaces, in the order of their numbers.
-pub(crate) struct Tour<D: Door, W> {
+pub(crate) struct Tour<D: Node, W> {
     registry: Arc<Registry<D>>,
     /// In the lockspace that has been come to, if any.
     walk: Option<W>,
@@ -182,7 +182,7 @@ pub(crate) struct Tour<D: Door, W> {
     next: u32,
 }
 
-impl<D: Door, W: Walk> Tour<D, W> {
+impl<D: Node, W: Walk> Tour<D, W> {
     pub(crate) fn new(registry: Arc<Registry<D>>) -> Self {
         Tour {
             registry,

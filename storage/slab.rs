@@ -57,7 +57,7 @@ const fn fitting(bytes: usize, size: usize) -> usize {
 }
 
 /// How memory is taken while locks are held: if it is there at once. Who holds none can wait for some
-/// and try again, as `insist` at the kernel's edge does, so nobody else has to.
+/// and try again, as `retry_with_memory` at the kernel's edge does, so nobody else has to.
 #[inline(always)]
 pub(crate) fn at_once() -> Flags {
     (GFP_KERNEL_ACCOUNT & !GFP_KERNEL) | GFP_NOWAIT

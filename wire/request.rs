@@ -14,7 +14,7 @@ use super::{
         Width, //
     },
     record::Change,
-    Manner,
+    Dialect,
     REQUEST_MIN_64,
     SPACE_NAME_MAX, //
 };
@@ -125,18 +125,18 @@ pub(crate) const SPACE_NEWEXCL: u32 = 8;
 const SPACE_SOFTIRQ: u32 = 16;
 
 impl<'a> Request<'a> {
-    /// Reads a request, all of `bytes`, in the manner that [`Manner::of`] or [`split_series`] has
+    /// Reads a request, all of `bytes`, in the dialect that [`Dialect::of`] or [`split_series`] has
     /// found it to be in.
     ///
     /// `EINVAL` for a command or parameters that make no sense in any state.
     #[inline(always)]
     pub(crate) fn parse(
         bytes: &'a [u8],
-        manner: Manner,
+        dialect: Dialect,
         widened: &'a mut Widened,
     ) -> Result<Request<'a>> {
         let (header, body) = Header::ref_from_prefix(bytes).map_err(|_| EINVAL)?;
-        let (width, extended) = (manner.width(), manner.is_extended());
+        let (width, extended) = (dialect.width(), dialect.is_extended());
         if width == Width::Bits64 && bytes.len() < REQUEST_MIN_64 {
             return Err(EINVAL);
         }

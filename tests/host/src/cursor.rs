@@ -4,9 +4,9 @@
 
 use crate::{
     engine::{
+        Item,
         LockId,
-        Owner,
-        Sight, //
+        Owner, //
     },
     lock_table::{
         inspect,
@@ -16,7 +16,7 @@ use crate::{
 };
 use std::collections::HashMap;
 
-pub(crate) struct Surveyor {
+pub(crate) struct Cursor {
     number: u32,
     /// When this round began.
     began: u32,
@@ -25,9 +25,9 @@ pub(crate) struct Surveyor {
     seen: HashMap<LockId, u32>,
 }
 
-impl Surveyor {
+impl Cursor {
     pub(crate) fn new() -> Self {
-        Surveyor {
+        Cursor {
             number: NONE,
             began: 0,
             resource: Vec::new(),
@@ -41,13 +41,13 @@ impl Surveyor {
     pub(crate) fn walk<O: Owner>(&mut self, table: &mut LockTable<O>, items: u8, now: u32) {
         for _ in 0..items {
             if self.number == NONE {
-                self.number = table.add_surveyor().unwrap();
+                self.number = table.add_cursor().unwrap();
                 self.began = now;
             }
             table.move_on(self.number);
             match table.survey(self.number) {
-                Some(Sight::Resource(resource)) => self.resource = resource.name.to_vec(),
-                Some(Sight::Lock(lock)) => {
+                Some(Item::Resource(resource)) => self.resource = resource.name.to_vec(),
+                Some(Item::Lock(lock)) => {
                     if lock.since <= self.began {
                         assert_eq!(lock.name, self.resource, "under the wrong resource");
                     }
@@ -66,7 +66,7 @@ impl Surveyor {
                 "{id} was seen {times} times"
             );
         }
-        table.remove_surveyor(self.number);
-        *self = Surveyor::new();
+        table.remove_cursor(self.number);
+        *self = Cursor::new();
     }
 }

@@ -11,10 +11,10 @@ use super::{
     lock::{
         ByOwner,
         ByQueue,
+        IdleSlot,
         Last,
         Lock,
-        Marks,
-        Seat, //
+        Marks, //
     },
     resource::Resource,
     IdSpace,
@@ -130,7 +130,7 @@ pub(crate) fn places<O>(table: &LockTable<O>) -> Vec<(LockId, u32)> {
 /// Whether there is a resource of that name.
 pub(crate) fn knows<O>(table: &LockTable<O>, hash: u32, name: &[u8]) -> bool {
     let found = table.resources.find(hash, name);
-    found.is_some_and(|(_, resource)| !resource.seat.is_taken())
+    found.is_some_and(|(_, resource)| !resource.idle_slot.is_assigned())
 }
 
 /// The resources that locks are on.
@@ -191,12 +191,15 @@ pub(crate) fn check<O: Owner>(table: &LockTable<O>, hash: impl Fn(&[u8]) -> u32)
     let all = core::iter::successors(table.resources.next_used(0), |at| {
         table.resources.next_used(at + 1)
     });
-    let all: Vec<(u32, Seat)> = all.map(|at| (at, table.resources[at].seat)).collect();
-    let idle = all.iter().filter(|(_, seat)| seat.is_taken()).count();
+    let all: Vec<(u32, IdleSlot)> = all.map(|at| (at, table.resources[at].idle_slot)).collect();
+    let idle = all
+        .iter()
+        .filter(|(_, idle_slot)| idle_slot.is_assigned())
+        .count();
     assert_eq!(idle, table.idle.len());
-    for (index, seat) in all {
-        assert_eq!(seat.is_taken(), !resources(table).contains(&index));
-        assert!(!seat.is_taken() || table.idle.at(seat) == index);
+    for (index, idle_slot) in all {
+        assert_eq!(idle_slot.is_assigned(), !resources(table).contains(&index));
+        assert!(!idle_slot.is_assigned() || table.idle.at(idle_slot) == index);
     }
     for index in resources(table) {
         let resource = &table.resources[index];
@@ -350,19 +353,22 @@ fn check_contention(
             "what {held:?} was told"
         );
         assert_eq!(
-            contention.restless.of(held),
+            contention.untold_crossing.of(held),
             count(granted, &|l| l.granted == Some(held)
-                && !l.marks.has(Marks::QUIET))
+                && !l.marks.has(Marks::TOLD_CROSSING))
         );
     }
     assert!(converting
         .iter()
         .chain(waiting)
-        .all(|lock| !lock.marks.has(Marks::QUIET)));
-    for lock in granted.iter().filter(|lock| lock.marks.has(Marks::QUIET)) {
+        .all(|lock| !lock.marks.has(Marks::TOLD_CROSSING)));
+    for lock in granted
+        .iter()
+        .filter(|lock| lock.marks.has(Marks::TOLD_CROSSING))
+    {
         let demand = lock
             .granted
-            .and_then(|held| contention.settled[held as usize]);
+            .and_then(|held| contention.last_crossing[held as usize]);
         assert!(demand.is_some_and(|demand| is_indifferent(lock, demand)));
     }
 }

@@ -23,6 +23,8 @@ mod wire;
 pub mod bench;
 
 #[cfg(test)]
+mod cursor;
+#[cfg(test)]
 mod layout;
 #[cfg(test)]
 mod model;
@@ -34,8 +36,6 @@ mod programs;
 mod reader;
 #[cfg(test)]
 mod rules;
-#[cfg(test)]
-mod surveyor;
 #[cfg(test)]
 mod twin;
 #[cfg(test)]

@@ -162,7 +162,7 @@ impl Owner for Client {
         Ok(desk.issue(Open {
             client: self.number,
             user,
-            pending: (occasion != Occasion::Aside).then_some(true),
+            pending: (occasion != Occasion::UserSideOnly).then_some(true),
             told: None,
             room: value,
             ticket,

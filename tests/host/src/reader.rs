@@ -204,10 +204,10 @@ impl Reader {
         for note in self.notes().filter(|note| note.lock == life.number) {
             match occasion {
                 Occasion::Operation { .. } => note.overtake(),
-                Occasion::Aside => note.settled = true,
+                Occasion::UserSideOnly => note.settled = true,
             }
         }
-        life.pending |= occasion != Occasion::Aside;
+        life.pending |= occasion != Occasion::UserSideOnly;
         assert!(self.lives.insert(current, life).is_none());
     }
 
@@ -253,7 +253,7 @@ impl Reader {
         let concluded = self.records.conclude(ticket, change, completion);
         let current = concluded.inspect_err(|_| assert_eq!(self.records.used(), before))?;
         if silent {
-            self.renew(ticket, current, change, Occasion::Aside);
+            self.renew(ticket, current, change, Occasion::UserSideOnly);
         } else {
             let waits = false;
             self.renew(ticket, current, change, Occasion::Operation { waits });
@@ -452,7 +452,7 @@ mod tests {
             2 => select(vec![
                 Occasion::Operation { waits: false },
                 Occasion::Operation { waits: true },
-                Occasion::Aside,
+                Occasion::UserSideOnly,
             ])
             .prop_map(Step::Open),
             5 => flag().prop_map(|waits| Step::Convert { waits }),
@@ -568,7 +568,7 @@ mod tests {
                         ticket,
                         id: 1 + self.steps as u32,
                         granted: occasion != Occasion::Operation { waits: false },
-                        pending: (occasion != Occasion::Aside).then_some(true),
+                        pending: (occasion != Occasion::UserSideOnly).then_some(true),
                         told: None,
                         room: act.value,
                     }));
@@ -609,7 +609,7 @@ mod tests {
                 (Step::Aside, None | Some(true)) => {
                     // A value block that is owed stays owed.
                     let value = act.value || stage.pending.is_some() && stage.room;
-                    self.change(act, which, Occasion::Aside, value);
+                    self.change(act, which, Occasion::UserSideOnly, value);
                 }
                 (Step::Conclude { last, value }, None | Some(true)) => {
                     let stage = &self.stages[which];

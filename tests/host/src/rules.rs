@@ -7,9 +7,9 @@ use crate::{
         Ask,
         CutOff,
         Fate,
+        Item,
         LockId,
-        Outcome,
-        Sight, //
+        Outcome, //
     },
     lock_table::{
         inspect,
@@ -775,29 +775,29 @@ fn who_adopts_a_conversion_and_is_demoted_still_has_its_rivals_looked_at() {
 fn a_lock_that_is_converted_in_its_place_is_still_seen_there() {
     let mut bench = Bench::new();
     bench.request(Nl, NO).unwrap();
-    let surveyor = bench.table.add_surveyor().unwrap();
+    let cursor = bench.table.add_cursor().unwrap();
     assert!(matches!(
-        bench.table.survey(surveyor),
-        Some(Sight::Resource(_))
+        bench.table.survey(cursor),
+        Some(Item::Resource(_))
     ));
-    bench.table.move_on(surveyor);
+    bench.table.move_on(cursor);
     bench.convert('a', Ex, NO).unwrap();
     let id = bench.id('a');
-    assert!(matches!(bench.table.survey(surveyor), Some(Sight::Lock(lock)) if lock.id == id));
-    bench.table.remove_surveyor(surveyor);
+    assert!(matches!(bench.table.survey(cursor), Some(Item::Lock(lock)) if lock.id == id));
+    bench.table.remove_cursor(cursor);
 }
 
-/// The locks that a surveyor sees, and the owner of each.
+/// The locks that a cursor sees, and the owner of each.
 fn owners(bench: &mut Bench) -> Vec<(LockId, Option<u64>)> {
-    let surveyor = bench.table.add_surveyor().unwrap();
+    let cursor = bench.table.add_cursor().unwrap();
     let mut owners = Vec::new();
-    while let Some(sight) = bench.table.survey(surveyor) {
-        if let Sight::Lock(lock) = sight {
+    while let Some(sight) = bench.table.survey(cursor) {
+        if let Item::Lock(lock) = sight {
             owners.push((lock.id, lock.owner));
         }
-        bench.table.move_on(surveyor);
+        bench.table.move_on(cursor);
     }
-    bench.table.remove_surveyor(surveyor);
+    bench.table.remove_cursor(cursor);
     owners
 }
 

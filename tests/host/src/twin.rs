@@ -4,6 +4,7 @@
 //! goes to real records, of which some are read then.
 
 use crate::{
+    cursor::Cursor,
     engine::{
         Ask,
         CutOff,
@@ -26,7 +27,6 @@ use crate::{
         Desk,
         Open, //
     },
-    surveyor::Surveyor,
     terms::{
         Flags,
         Mode,
@@ -182,7 +182,7 @@ pub(crate) struct Twin {
     pub(crate) trace: Vec<Op>,
     /// Operations so far; each has its own user arguments.
     steps: u32,
-    surveyor: Surveyor,
+    cursor: Cursor,
     /// Let every operation run out of memory in every way first.
     starving: bool,
     /// How often memory ran out.
@@ -201,7 +201,7 @@ impl Twin {
             tags: Vec::new(),
             trace: Vec::new(),
             steps: 0,
-            surveyor: Surveyor::new(),
+            cursor: Cursor::new(),
             starving,
             failures: 0,
         };
@@ -234,8 +234,7 @@ impl Twin {
         let result = result.map(|(id, outcome)| (id.map(|id| self.numbers[&id]), outcome));
         assert_eq!(result, expected, "results of {op:?}");
         self.compare();
-        self.surveyor
-            .walk(&mut self.table, op.value % 8, self.steps);
+        self.cursor.walk(&mut self.table, op.value % 8, self.steps);
         let mut desk = self.desk.borrow_mut();
         desk.reader(op.client).read_some(op.value);
     }
