@@ -166,8 +166,13 @@ pub(crate) enum Occasion {
 
 /// Who is told what becomes of a lock.
 ///
-/// `open`, `answer`, `change` and `conclude` may allocate and fail; the others do neither: they use
-/// what was set aside.
+/// An owner sets aside all that it will need when it is asked to ([`Self::open`], [`Self::change`],
+/// and what is provided by them): only there it may allocate, and fail. All else neither allocates nor
+/// fails nor sleeps, but for the owner's own lock.
+///
+/// An engine may call an owner from any thread and at any time, also when no request is being carried
+/// out, with locks of its own held or without: the local engine holds the shard's. So no owner may call
+/// an engine. Of one lock it is told by one thread at a time, in the order in which things happened.
 pub(crate) trait Owner {
     /// The user's side of a request.
     type Change<'a>: Copy;
@@ -176,17 +181,6 @@ pub(crate) trait Owner {
     /// notifications will need. The lock may be a new one, whose request is the operation, or one
     /// that comes from somebody else, perhaps in the middle of one.
     fn open(&self, change: Self::Change<'_>, occasion: Occasion, value: bool) -> Result<Ticket>;
-
-    /// The request for a new lock ends at once: [`Self::open`] and [`Self::complete`] in one.
-    fn answer(&self, change: Self::Change<'_>, completion: Completion<'_>) -> Result<Ticket>;
-
-    /// A further operation ends at once: [`Self::change`] and [`Self::complete`] in one.
-    fn conclude(
-        &self,
-        ticket: Ticket,
-        change: Self::Change<'_>,
-        completion: Completion<'_>,
-    ) -> Result<Ticket>;
 
     /// Like [`Self::open`] for a further operation; the ticket that it returns replaces the old
     /// one.
@@ -198,11 +192,41 @@ pub(crate) trait Owner {
         value: bool,
     ) -> Result<Ticket>;
 
+    /// The request for a new lock ends at once: [`Self::open`] and [`Self::complete`] in one, which an
+    /// owner can do for less.
+    fn answer(&self, change: Self::Change<'_>, completion: Completion<'_>) -> Result<Ticket> {
+        let at_once = Occasion::Operation { waits: false };
+        let ticket = self.open(change, at_once, completion.value.is_some())?;
+        self.complete_and_wake(ticket, completion);
+        Ok(ticket)
+    }
+
+    /// A further operation ends at once: [`Self::change`] and [`Self::complete`] in one, which an owner
+    /// can do for less.
+    fn conclude(
+        &self,
+        ticket: Ticket,
+        change: Self::Change<'_>,
+        completion: Completion<'_>,
+    ) -> Result<Ticket> {
+        let at_once = Occasion::Operation { waits: false };
+        let ticket = self.change(ticket, change, at_once, completion.value.is_some())?;
+        self.complete_and_wake(ticket, completion);
+        Ok(ticket)
+    }
+
     /// An operation, just begun, waits: a record tells that, and the lock's id.
     fn acknowledge(&self, ticket: Ticket, id: LockId);
 
     /// An operation has ended. Returns whether somebody may be waiting to hear that.
     fn complete(&self, ticket: Ticket, completion: Completion<'_>) -> bool;
+
+    /// For an operation that tells nothing else.
+    fn complete_and_wake(&self, ticket: Ticket, completion: Completion<'_>) {
+        if self.complete(ticket, completion) {
+            self.wake();
+        }
+    }
 
     /// The lock is in the way of a request for `mode`. Between two completions each mode is told
     /// at most once. Returns the same.

@@ -43,14 +43,6 @@ impl Owner for Nobody {
         Ok(0)
     }
 
-    fn answer(&self, _: (), _: Completion<'_>) -> Result<Ticket> {
-        Ok(0)
-    }
-
-    fn conclude(&self, ticket: Ticket, _: (), _: Completion<'_>) -> Result<Ticket> {
-        Ok(ticket)
-    }
-
     fn change(&self, ticket: Ticket, _: (), _: Occasion, _: bool) -> Result<Ticket> {
         Ok(ticket)
     }
