@@ -40,7 +40,7 @@ vm:
 	@tools/vm
 
 clean:
-	@rm -rf build dlm_device.ko *.o .*.o .*.cmd *.mod *.mod.c modules.order Module.symvers .module-common.o .tmp_* tests/host/target tests/oracle/target
+	@rm -rf build dlm_device.ko *.o .*.o .*.cmd kernel_edge/*.o kernel_edge/.*.cmd *.mod *.mod.c modules.order Module.symvers .module-common.o .tmp_* tests/host/target tests/oracle/target
 
 help:
 	@sed -n 's/^| \{0,1\}//p' tools/help.txt

@@ -44,6 +44,10 @@ use crate::{
         Patience, //
     },
     terms::Mode,
+    tracing::{
+        self,
+        Names, //
+    },
     wire::{
         Change,
         Dialect,
@@ -85,6 +89,8 @@ const LATEST_END: u32 = 8;
 
 struct Inner {
     records: Records,
+    /// For those who trace.
+    names: Names,
     /// How the file is read.
     dialect: Dialect,
     /// The lockspace is gone: nothing will be told any more.
@@ -100,8 +106,27 @@ impl Inner {
     fn take(&mut self, destination: &mut impl Destination) -> Result<Option<Taken>> {
         let width = self.dialect.width();
         let room = destination.len();
+        if tracing::is_on() {
+            self.trace_first(room, width);
+        }
         self.records
             .take(room, width, AtOnce { width, destination })
+    }
+
+    /// Shows the record that is read next to those who trace.
+    #[cold]
+    fn trace_first(&mut self, room: usize, width: Width) {
+        if let Some((entry, record)) = self.records.first(room, width) {
+            self.names.tell(entry, &record);
+        }
+    }
+
+    /// A record has been lined up, about the lock of this id, on a resource of this name.
+    #[inline(always)]
+    fn lined_up<'n>(&mut self, id: LockId, name: impl FnOnce() -> &'n [u8]) {
+        if tracing::is_on() {
+            self.names.keep(self.records.last(), id, name());
+        }
     }
 }
 
@@ -146,10 +171,11 @@ const POLLED: u32 = 1 << 31;
 const BATCH: usize = 16;
 
 impl Queue {
-    pub(crate) fn new(number: u64) -> Result<Arc<Queue>> {
+    pub(crate) fn new(number: u64, lockspace: u32) -> Result<Arc<Queue>> {
         let pollers = PollCondVarBox::new(c"dlm_device::pollers", kernel::static_lock_class!())?;
         let inner = Inner {
             records: Records::new(),
+            names: Names::new(lockspace),
             dialect: Dialect::PLAIN,
             hung_up: false,
             ends: 0,
@@ -343,7 +369,8 @@ impl Queue {
     /// No lock can tell anything here any more, and nobody is to read what was told: gives up the
     /// records, some at a time, until it returns false.
     pub(crate) fn dismantle(&self) -> bool {
-        self.inner.lock().records.dismantle()
+        let mut inner = self.inner.lock();
+        inner.records.dismantle() || inner.names.dismantle()
     }
 
     /// The lockspace is gone: nothing will be told any more, and nobody need wait for it.
@@ -394,27 +421,35 @@ impl Owner for Arc<Queue> {
     }
 
     #[inline(always)]
-    fn answer(&self, change: Change<'_>, completion: Completion<'_>) -> Result<Ticket> {
-        let silent = completion.silent;
+    fn answer<'n>(
+        &self,
+        change: Change<'_>,
+        completion: Completion<'_>,
+        name: impl FnOnce() -> &'n [u8],
+    ) -> Result<Ticket> {
+        let (id, silent) = (completion.id, completion.silent);
         let mut inner = self.inner.lock();
         let ticket = inner.records.answer(change, completion)?;
         if !silent {
+            inner.lined_up(id, name);
             self.announce(inner);
         }
         Ok(ticket)
     }
 
     #[inline(always)]
-    fn conclude(
+    fn conclude<'n>(
         &self,
         ticket: Ticket,
         change: Change<'_>,
         completion: Completion<'_>,
+        name: impl FnOnce() -> &'n [u8],
     ) -> Result<Ticket> {
-        let silent = completion.silent;
+        let (id, silent) = (completion.id, completion.silent);
         let mut inner = self.inner.lock();
         let ticket = inner.records.conclude(ticket, change, completion)?;
         if !silent {
+            inner.lined_up(id, name);
             self.announce(inner);
         }
         Ok(ticket)
@@ -437,17 +472,33 @@ impl Owner for Arc<Queue> {
         self.announce(inner);
     }
 
-    fn complete(&self, ticket: Ticket, completion: Completion<'_>) -> bool {
+    fn complete<'n>(
+        &self,
+        ticket: Ticket,
+        completion: Completion<'_>,
+        name: impl FnOnce() -> &'n [u8],
+    ) -> bool {
+        let id = completion.id;
         let mut inner = self.inner.lock();
         if self.is_closed() {
             return false;
         }
         inner.records.complete(ticket, completion);
+        inner.lined_up(id, name);
         self.is_awaited()
     }
 
-    fn block(&self, ticket: Ticket, id: LockId, mode: Mode) -> bool {
-        self.inner.lock().records.block(ticket, id, mode);
+    fn block<'n>(
+        &self,
+        ticket: Ticket,
+        id: LockId,
+        mode: Mode,
+        name: impl FnOnce() -> &'n [u8],
+    ) -> bool {
+        let mut inner = self.inner.lock();
+        inner.records.block(ticket, id, mode);
+        inner.lined_up(id, name);
+        drop(inner);
         self.is_awaited()
     }
 

@@ -25,6 +25,7 @@ mod lockspace;
 mod lockspace_device;
 mod storage;
 mod terms;
+mod tracing;
 mod wire;
 
 use crate::{

@@ -173,6 +173,8 @@ pub(crate) enum Occasion {
 /// An engine may call an owner from any thread and at any time, also when no request is being carried
 /// out, with locks of its own held or without: the local engine holds the shard's. So no owner may call
 /// an engine. Of one lock it is told by one thread at a time, in the order in which things happened.
+///
+/// What is told comes with `name`, which finds the name of the lock's resource, for who wants it.
 pub(crate) trait Owner {
     /// The user's side of a request.
     type Change<'a>: Copy;
@@ -194,24 +196,30 @@ pub(crate) trait Owner {
 
     /// The request for a new lock ends at once: [`Self::open`] and [`Self::complete`] in one, which an
     /// owner can do for less.
-    fn answer(&self, change: Self::Change<'_>, completion: Completion<'_>) -> Result<Ticket> {
+    fn answer<'n>(
+        &self,
+        change: Self::Change<'_>,
+        completion: Completion<'_>,
+        name: impl FnOnce() -> &'n [u8],
+    ) -> Result<Ticket> {
         let at_once = Occasion::Operation { waits: false };
         let ticket = self.open(change, at_once, completion.value.is_some())?;
-        self.complete_and_wake(ticket, completion);
+        self.complete_and_wake(ticket, completion, name);
         Ok(ticket)
     }
 
     /// A further operation ends at once: [`Self::change`] and [`Self::complete`] in one, which an owner
     /// can do for less.
-    fn conclude(
+    fn conclude<'n>(
         &self,
         ticket: Ticket,
         change: Self::Change<'_>,
         completion: Completion<'_>,
+        name: impl FnOnce() -> &'n [u8],
     ) -> Result<Ticket> {
         let at_once = Occasion::Operation { waits: false };
         let ticket = self.change(ticket, change, at_once, completion.value.is_some())?;
-        self.complete_and_wake(ticket, completion);
+        self.complete_and_wake(ticket, completion, name);
         Ok(ticket)
     }
 
@@ -219,18 +227,34 @@ pub(crate) trait Owner {
     fn acknowledge(&self, ticket: Ticket, id: LockId);
 
     /// An operation has ended. Returns whether somebody may be waiting to hear that.
-    fn complete(&self, ticket: Ticket, completion: Completion<'_>) -> bool;
+    fn complete<'n>(
+        &self,
+        ticket: Ticket,
+        completion: Completion<'_>,
+        name: impl FnOnce() -> &'n [u8],
+    ) -> bool;
 
     /// For an operation that tells nothing else.
-    fn complete_and_wake(&self, ticket: Ticket, completion: Completion<'_>) {
-        if self.complete(ticket, completion) {
+    fn complete_and_wake<'n>(
+        &self,
+        ticket: Ticket,
+        completion: Completion<'_>,
+        name: impl FnOnce() -> &'n [u8],
+    ) {
+        if self.complete(ticket, completion, name) {
             self.wake();
         }
     }
 
     /// The lock is in the way of a request for `mode`. Between two completions each mode is told
     /// at most once. Returns the same.
-    fn block(&self, ticket: Ticket, id: LockId, mode: Mode) -> bool;
+    fn block<'n>(
+        &self,
+        ticket: Ticket,
+        id: LockId,
+        mode: Mode,
+        name: impl FnOnce() -> &'n [u8],
+    ) -> bool;
 
     /// Wakes who may be waiting to hear what was told by [`Self::complete`] and [`Self::block`]. The
     /// others do so themselves: an operation does not tell much by them.

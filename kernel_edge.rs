@@ -4,7 +4,7 @@
 //! function. All `unsafe` of the module is here and in the rooms below: `allocation` is about memory
 //! that programs have us take, `memory` about their own; `device` is a misc device, `exclusion` keeps
 //! another module out, `listing` has files in debugfs, `pacing` lets others run in the middle of long
-//! work, `parameter` is the module's parameter, `time` the clock of locks.
+//! work, `parameter` is the module's parameter, `time` the clock of locks, `trace` tracepoints.
 
 mod allocation;
 mod device;
@@ -14,6 +14,7 @@ mod memory;
 mod pacing;
 mod parameter;
 mod time;
+pub(crate) mod trace;
 
 pub(crate) use self::{
     allocation::{
@@ -23,6 +24,7 @@ pub(crate) use self::{
     },
     device::{
         data,
+        minor,
         patience,
         Device,
         Patience,

@@ -214,6 +214,12 @@ impl<O: Owner> LockTable<O> {
         }
     }
 
+    /// The name of a lock's resource. `ENOENT`.
+    pub(crate) fn name_of(&self, id: LockId) -> Result<&[u8]> {
+        let lock = &self.locks[self.find(id)?];
+        Ok(self.resources[lock.resource].name.bytes())
+    }
+
     fn first(&self, resource: u32, state: State) -> Option<u32> {
         self.resources[resource].first(state)
     }

@@ -125,10 +125,10 @@ impl Lockspace {
         )
     }
 
-    /// Opens a file on the lockspace. `ENODEV` if it is gone.
-    pub(crate) fn open(self: &Arc<Self>) -> Result<OpenFile> {
+    /// Opens a file on the lockspace, whose device has this minor number. `ENODEV` if it is gone.
+    pub(crate) fn open(self: &Arc<Self>, minor: u32) -> Result<OpenFile> {
         check_reserve()?;
-        let member = Member::new()?;
+        let member = Member::new(minor)?;
         let node = RBTreeNode::new(member.number(), member.clone(), on_request())?;
         let mut files = self.files.lock();
         if self.life() == Life::Gone {
@@ -138,6 +138,7 @@ impl Lockspace {
         drop(files);
         Ok(OpenFile {
             lockspace: self.clone(),
+            minor,
             member,
         })
     }

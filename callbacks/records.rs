@@ -84,7 +84,7 @@ impl Kinds {
 }
 
 /// One thing that is to be told: a kind of a slot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Entry(u32);
 
 impl Entry {
@@ -462,6 +462,21 @@ impl Records {
     /// How many records wait to be read.
     pub(crate) fn len(&self) -> u32 {
         self.waiting
+    }
+
+    /// The record that was lined up last, if it is untold.
+    pub(crate) fn last(&self) -> Entry {
+        self.last
+    }
+
+    /// The record that [`Self::take`] takes out with as much room.
+    pub(crate) fn first(&self, room: usize, width: Width) -> Option<(Entry, Record<'_>)> {
+        let entry = self.first;
+        if entry == Entry::END {
+            return None;
+        }
+        let record = self.slots[entry.slot()].record(entry.kind(), &self.values);
+        (record.length(width) <= room).then_some((entry, record))
     }
 
     /// Takes the first record out, if there is one, and has it told. If it does not reach the program

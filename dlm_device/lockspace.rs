@@ -6,6 +6,7 @@ use crate::{
     engine::Outcome,
     kernel_edge::{
         data,
+        minor,
         on_request,
         patience,
         pause,
@@ -33,6 +34,7 @@ use crate::{
     read_request,
     string,
     terms::Reply,
+    tracing,
     wire::{
         self,
         Dialect,
@@ -116,7 +118,7 @@ impl MiscDevice for LockspaceDevice {
     type Ptr = KBox<Self>;
 
     fn open(_file: &File, misc: &MiscDeviceRegistration<Self>) -> Result<KBox<Self>> {
-        let file = data(misc)?.open()?;
+        let file = data(misc)?.open(minor(misc))?;
         Ok(KBox::new(LockspaceDevice { file }, on_request())?)
     }
 
@@ -172,7 +174,10 @@ impl Device for LockspaceDevice {
             device.file.queue().note_dialect(dialect);
             dialect.check_length(bytes)?;
         }
-        match device.carry_out(bytes, dialect, false) {
+        if tracing::is_on() {
+            return device.carry_out_retrying(bytes, dialect, false);
+        }
+        match device.carry_out::<false>(bytes, dialect, false) {
             // Its dialect is read again, for to keep it costs all who do not come here.
             Err(error) => device.retry_with_memory(error, bytes, Dialect::of(bytes)?, false),
             result => result,
@@ -217,8 +222,7 @@ impl LockspaceDevice {
                     noted = dialect;
                 }
                 rest = others;
-                self.carry_out_apart(first, dialect, true)
-                    .or_else(|error| self.retry_with_memory(error, first, dialect, true))
+                self.carry_out_retrying(first, dialect, true)
             });
             match carried_out {
                 Ok(_) => count += 1,
@@ -242,17 +246,36 @@ impl LockspaceDevice {
         retry_with_memory(error, || self.carry_out_apart(bytes, dialect, in_series))
     }
 
+    fn carry_out_retrying(&self, bytes: &[u8], dialect: Dialect, in_series: bool) -> Result<usize> {
+        self.carry_out_apart(bytes, dialect, in_series)
+            .or_else(|error| self.retry_with_memory(error, bytes, dialect, in_series))
+    }
+
     /// The same as [`Self::carry_out`], not inlined.
     #[inline(never)]
     fn carry_out_apart(&self, bytes: &[u8], dialect: Dialect, in_series: bool) -> Result<usize> {
-        self.carry_out(bytes, dialect, in_series)
+        if tracing::is_on() {
+            return self.carry_out_traced(bytes, dialect, in_series);
+        }
+        self.carry_out::<false>(bytes, dialect, in_series)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn carry_out_traced(&self, bytes: &[u8], dialect: Dialect, in_series: bool) -> Result<usize> {
+        self.carry_out::<true>(bytes, dialect, in_series)
     }
 
     /// Carries out a request, whose dialect the queue has noted. Returns what `write()` does if it is
     /// alone: a new lock's id, or 0; and, if the reply was to be returned but is not there yet,
     /// [`wire::PENDING`].
     #[inline(always)]
-    fn carry_out(&self, bytes: &[u8], dialect: Dialect, in_series: bool) -> Result<usize> {
+    fn carry_out<const TRACED: bool>(
+        &self,
+        bytes: &[u8],
+        dialect: Dialect,
+        in_series: bool,
+    ) -> Result<usize> {
         let file = &self.file;
         let hearing = |reply| Hearing {
             reply,
@@ -277,7 +300,8 @@ impl LockspaceDevice {
                 name,
                 change,
             } => {
-                let (id, outcome) = file.request(mode, flags, hearing(reply), name, change)?;
+                let (id, outcome) =
+                    file.request::<TRACED>(mode, flags, hearing(reply), name, change)?;
                 (id, reply, outcome)
             }
             Request::Convert {
@@ -290,7 +314,7 @@ impl LockspaceDevice {
             } => (
                 0,
                 reply,
-                file.convert(id, mode, flags, hearing(reply), value, change)?,
+                file.convert::<TRACED>(id, mode, flags, hearing(reply), value, change)?,
             ),
             Request::Unlock {
                 id,
@@ -298,7 +322,11 @@ impl LockspaceDevice {
                 reply,
                 value,
                 change,
-            } => (0, reply, file.unlock(id, flags, reply, value, change)?),
+            } => (
+                0,
+                reply,
+                file.unlock::<TRACED>(id, flags, reply, value, change)?,
+            ),
             Request::Adopt {
                 mode,
                 flags,
@@ -306,10 +334,10 @@ impl LockspaceDevice {
                 change,
             } => return Ok(file.adopt(mode, flags, name, change)? as usize),
             Request::Cancel { id, flags, change } => {
-                return file.cancel(id, flags, change).map(|()| 0)
+                return file.cancel::<TRACED>(id, flags, change).map(|()| 0)
             }
             Request::Deadlock { id, flags } => {
-                return file.cancel_deadlocked(id, flags).map(|()| 0)
+                return file.cancel_deadlocked::<TRACED>(id, flags).map(|()| 0)
             }
             Request::Purge { nodeid, whose } => return file.purge(nodeid, whose).map(|()| 0),
             Request::CreateLockspace { .. } | Request::RemoveLockspace { .. } => {

@@ -166,6 +166,12 @@ pub(crate) fn data<T: Device>(misc: &MiscDeviceRegistration<T>) -> Result<&T::Da
     Ok(unsafe { &(*registration).data })
 }
 
+/// The minor number of the device that is being opened.
+pub(crate) fn minor<T: Device>(misc: &MiscDeviceRegistration<T>) -> u32 {
+    // SAFETY: It is registered, so its number was written, and does not change.
+    unsafe { (*misc.as_raw()).minor }.unsigned_abs()
+}
+
 struct Operations<T: Device>(PhantomData<T>);
 
 impl<T: Device> Operations<T> {

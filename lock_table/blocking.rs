@@ -20,6 +20,7 @@ use super::{
     },
     resource::{
         clear_told_crossing,
+        name_of,
         Resource, //
     },
     LockTable, //
@@ -42,7 +43,12 @@ use crate::{
 };
 
 /// Tells the owner that its lock is in the way of `mode`, unless that is no news.
-pub(super) fn notify<O: Owner>(clients: &mut Clients<O>, lock: &mut Lock, mode: Mode) {
+pub(super) fn notify<'n, O: Owner>(
+    clients: &mut Clients<O>,
+    lock: &mut Lock,
+    mode: Mode,
+    name: impl FnOnce() -> &'n [u8],
+) {
     let harmless = lock
         .completed
         .is_some_and(|completed| completed.compatible(mode));
@@ -55,7 +61,7 @@ pub(super) fn notify<O: Owner>(clients: &mut Clients<O>, lock: &mut Lock, mode: 
     }
     clients.tell(lock.client, |owner| {
         lock.last = Last::Blocking(mode);
-        owner.block(lock.ticket, lock.id, mode)
+        owner.block(lock.ticket, lock.id, mode, name)
     });
 }
 
@@ -103,7 +109,8 @@ impl<O: Owner> LockTable<O> {
                 last: status.ends_life(entry.granted),
                 silent: false,
             };
-            owner.complete(entry.ticket, completion)
+            let name = name_of(&self.resources, entry.resource);
+            owner.complete(entry.ticket, completion, name)
         });
     }
 
@@ -207,7 +214,8 @@ impl<O: Owner> LockTable<O> {
         let resource = &mut self.resources[entry.resource];
         if demand.concerns(entry.told) {
             resource.set_told(entry, demand.level);
-            notify(&mut self.clients, entry, demand.mode);
+            let name = || resource.name.bytes();
+            notify(&mut self.clients, entry, demand.mode, name);
         }
         if demand.crossing {
             resource.set_told_crossing(entry, true);

@@ -13,7 +13,10 @@ use super::{
         Last,
         Marks, //
     },
-    resource::clear_told_crossing,
+    resource::{
+        clear_told_crossing,
+        name_of, //
+    },
     values::fill_buffer,
     LockTable, //
 };
@@ -49,6 +52,7 @@ impl<O: Owner> LockTable<O> {
     /// `ENOENT`: no such lock; `EBUSY`: it is not granted, or converting already, but the user's
     /// side is replaced all the same, as fs/dlm does; `EINVAL`, `ENOMEM`; and if the reply is to
     /// be returned, `EAGAIN` and `EDEADLK`.
+    #[inline(always)]
     pub(crate) fn convert(
         &mut self,
         id: LockId,
@@ -151,7 +155,10 @@ impl<O: Owner> LockTable<O> {
                 last: false,
                 silent,
             };
-            entry.ticket = client.owner.conclude(entry.ticket, change, completion)?;
+            let name = name_of(&self.resources, resource);
+            entry.ticket = client
+                .owner
+                .conclude(entry.ticket, change, completion, name)?;
             entry.completed = Some(mode);
             entry.last = Last::Completion;
         }

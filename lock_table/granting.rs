@@ -16,7 +16,10 @@ use super::{
         ByQueue,
         Lock, //
     },
-    resource::Resource,
+    resource::{
+        name_of,
+        Resource, //
+    },
     LockTable, //
 };
 use crate::{
@@ -312,7 +315,8 @@ impl<O: Owner> LockTable<O> {
         if entry.flags.any(Flags::NODLCKWT) && entry.told < entry.requested {
             entry.told = entry.requested;
             let mode = entry.requested;
-            notify(&mut self.clients, entry, mode);
+            let name = name_of(&self.resources, entry.resource);
+            notify(&mut self.clients, entry, mode, name);
         }
     }
 

@@ -151,7 +151,8 @@ impl<O: Owner> LockTable<O> {
             silent,
         };
         let owning = &mut self.clients[client];
-        let answered = owning.owner.answer(change, completion);
+        let name = || resource.name.bytes();
+        let answered = owning.owner.answer(change, completion, name);
         let ticket = answered.inspect_err(|_| self.values.give_back(reserved.value))?;
         let queue = resource.expect(&mut self.locks, reserved.vacancy.index, mode);
         let owned = owning.expect(&mut self.locks, reserved.vacancy.index);
@@ -172,6 +173,13 @@ impl<O: Owner> LockTable<O> {
             resource.idle_slot = IdleSlot::NONE;
         }
         Ok((reserved.id, Outcome::new(silent)))
+    }
+
+    /// The id that the next new lock will have. `ENOMEM`: there is no room for one.
+    pub(crate) fn next_id(&mut self) -> Result<LockId> {
+        let vacancy = self.locks.vacancy(|| self.ids.limit())?;
+        let made = self.made.wrapping_add(1);
+        Ok(self.ids.issue(vacancy.index, vacancy.note.0, made))
     }
 
     /// Tells that an operation has to wait, if that is wanted.

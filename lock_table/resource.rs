@@ -296,6 +296,15 @@ impl Resource {
     }
 }
 
+/// Finds the name of a resource, once that is asked for.
+#[inline(always)]
+pub(super) fn name_of<'n>(
+    resources: &'n Directory<Resource>,
+    resource: u32,
+) -> impl FnOnce() -> &'n [u8] {
+    move || resources[resource].name.bytes()
+}
+
 /// Something changed: it may mean something to the lock again to be told by the rule of PR and CW.
 #[inline(always)]
 pub(super) fn clear_told_crossing(resources: &mut Directory<Resource>, lock: &mut Lock) {

@@ -2,7 +2,10 @@
 
 //! Giving a lock up, and taking back what it waits for.
 
-use super::LockTable;
+use super::{
+    resource::name_of,
+    LockTable, //
+};
 use crate::{
     engine::{
         check_unlock,
@@ -41,13 +44,13 @@ impl<O: Owner> LockTable<O> {
         let lock = self.find(id)?;
         check_unlock(flags)?;
         let entry = &self.locks[lock];
-        let (owner, ticket) = (entry.client, entry.ticket);
+        let (owner, ticket, resource) = (entry.client, entry.ticket, entry.resource);
         let silent = entry.reply_to(by, reply) == Reply::Return;
         let flags = entry.flags.with(flags);
         let writes =
             entry.granted >= Some(Mode::Pw) && flags.any(Flags::VALBLK.with(Flags::IVVALBLK));
         if writes && entry.value != NONE && flags.write_value() {
-            self.prepare_value(entry.resource)?;
+            self.prepare_value(resource)?;
         }
         if let Some(client) = self.clients.get(owner) {
             let completion = Completion {
@@ -58,7 +61,8 @@ impl<O: Owner> LockTable<O> {
                 last: true,
                 silent,
             };
-            client.owner.conclude(ticket, change, completion)?;
+            let name = name_of(&self.resources, resource);
+            client.owner.conclude(ticket, change, completion, name)?;
         }
         if writes {
             self.write_on_unlock(lock, flags, value);

@@ -62,12 +62,12 @@ pub(super) struct Member {
 }
 
 impl Member {
-    /// One that the caller opens.
-    pub(super) fn new() -> Result<Member> {
+    /// One that the caller opens, of the lockspace whose device has this minor number.
+    pub(super) fn new(minor: u32) -> Result<Member> {
         let clients = core::array::from_fn(|_| Atomic::new(NONE));
         Ok(Member {
             opener: Opener::caller(),
-            queue: Queue::new(NEXT.fetch_add(1, Relaxed))?,
+            queue: Queue::new(NEXT.fetch_add(1, Relaxed), minor)?,
             clients: Arc::new(clients, on_request())?,
         })
     }

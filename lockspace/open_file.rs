@@ -34,6 +34,10 @@ use crate::{
         Reply,
         Value, //
     },
+    tracing::{
+        Kind,
+        Operation, //
+    },
     wire::{
         Change,
         Whose, //
@@ -54,6 +58,8 @@ use kernel::{
 /// An open file of a lockspace: the owner of locks, and the reader of what becomes of them.
 pub(crate) struct OpenFile {
     pub(super) lockspace: Arc<Lockspace>,
+    /// The minor number of the lockspace's device.
+    pub(super) minor: u32,
     pub(super) member: Member,
 }
 
@@ -71,6 +77,7 @@ impl Hearing {
     };
 }
 
+/// What is asked of locks is `TRACED` or not: whoever asks knows whether somebody traces.
 impl OpenFile {
     /// What there is to read.
     pub(crate) fn queue(&self) -> &Queue {
@@ -80,7 +87,7 @@ impl OpenFile {
     /// Asks for a new lock; the answer is a record, but for `EINVAL`, `ENOMEM` and `ENODEV`, and
     /// what `hearing` asks for.
     #[inline(always)]
-    pub(crate) fn request(
+    pub(crate) fn request<const TRACED: bool>(
         &self,
         mode: Mode,
         flags: Flags,
@@ -94,11 +101,34 @@ impl OpenFile {
         let (shard, hash) = self.lockspace.local().place(name);
         let mut table = self.lockspace.lock_shard_for_new(shard)?;
         let client = self.client(shard, &mut table)?;
-        table.request(client, hash, name, ask, change)
+        let operation = if TRACED {
+            let (id, kind) = (table.next_id()?, Kind::Lock(Some(mode)));
+            Some(Operation::start(self.minor, id, name, kind, flags))
+        } else {
+            None
+        };
+        let result = table.request(client, hash, name, ask, change);
+        Operation::end(operation, table, result)
+    }
+
+    /// Begins an operation on a lock that there is: else it is `ENOENT`.
+    #[inline(always)]
+    fn start<const TRACED: bool>(
+        &self,
+        table: &Table,
+        id: LockId,
+        kind: Kind,
+        flags: Flags,
+    ) -> Result<Option<Operation>> {
+        if !TRACED {
+            return Ok(None);
+        }
+        let name = table.name_of(id)?;
+        Ok(Some(Operation::start(self.minor, id, name, kind, flags)))
     }
 
     /// Asks for another mode of a lock, anybody's: besides, `ENOENT` and `EBUSY`.
-    pub(crate) fn convert(
+    pub(crate) fn convert<const TRACED: bool>(
         &self,
         id: LockId,
         mode: Option<Mode>,
@@ -110,17 +140,19 @@ impl OpenFile {
         check_reserve()?;
         let shard = self.lockspace.local().shard_of_id(id);
         let mut table = self.lockspace.lock_shard(shard)?;
+        let operation = self.start::<TRACED>(&table, id, Kind::Lock(mode), flags)?;
         let Some(mode) = mode else {
-            table.check(id)?;
-            return Err(EINVAL);
+            let result = table.check(id).and(Err(EINVAL));
+            return Operation::end(operation, table, result);
         };
         let ask = ask(mode, flags, hearing, change);
-        table.convert(id, self.asker(shard, hearing.reply), ask, value, change)
+        let result = table.convert(id, self.asker(shard, hearing.reply), ask, value, change);
+        Operation::end(operation, table, result)
     }
 
     /// Gives a lock up, anybody's.
     #[inline(always)]
-    pub(crate) fn unlock(
+    pub(crate) fn unlock<const TRACED: bool>(
         &self,
         id: LockId,
         flags: Flags,
@@ -130,17 +162,30 @@ impl OpenFile {
     ) -> Result<Outcome> {
         let shard = self.lockspace.local().shard_of_id(id);
         let mut table = self.lockspace.lock_shard(shard)?;
-        table.unlock(id, self.asker(shard, reply), flags, reply, value, change)
+        let operation = self.start::<TRACED>(&table, id, Kind::Unlock, flags)?;
+        let result = table.unlock(id, self.asker(shard, reply), flags, reply, value, change);
+        Operation::end(operation, table, result)
     }
 
     /// Takes back what a lock waits for, anybody's.
-    pub(crate) fn cancel(&self, id: LockId, flags: Flags, change: Change<'_>) -> Result {
-        self.lock_shard_of(id)?.cancel(id, flags, change)
+    pub(crate) fn cancel<const TRACED: bool>(
+        &self,
+        id: LockId,
+        flags: Flags,
+        change: Change<'_>,
+    ) -> Result {
+        let mut table = self.lock_shard_of(id)?;
+        let operation = self.start::<TRACED>(&table, id, Kind::Unlock, flags)?;
+        let result = table.cancel(id, flags, change);
+        Operation::end(operation, table, result)
     }
 
     /// Cancels a lock, anybody's, because of a deadlock.
-    pub(crate) fn cancel_deadlocked(&self, id: LockId, flags: Flags) -> Result {
-        self.lock_shard_of(id)?.cancel_deadlocked(id, flags)
+    pub(crate) fn cancel_deadlocked<const TRACED: bool>(&self, id: LockId, flags: Flags) -> Result {
+        let mut table = self.lock_shard_of(id)?;
+        let operation = self.start::<TRACED>(&table, id, Kind::Unlock, flags)?;
+        let result = table.cancel_deadlocked(id, flags);
+        Operation::end(operation, table, result)
     }
 
     /// Goes on with a lock that outlived its file.

@@ -168,7 +168,7 @@ impl Record<'_> {
 
     /// How many bytes the record takes.
     #[inline(always)]
-    fn length(&self, width: Width) -> usize {
+    pub(crate) fn length(&self, width: Width) -> usize {
         record_length(width, self.value().is_some())
     }
 

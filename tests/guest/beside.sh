@@ -33,7 +33,8 @@ refused_as_invalid() {
 
 # There is nothing of it left behind, or half made.
 gone() {
-	for path in "/dev/$1-"* "/dev/$1_"* "/sys/kernel/debug/$1" /sys/module/dlm_device; do
+	for path in "/dev/$1-"* "/dev/$1_"* "/sys/kernel/debug/$1" /sys/module/dlm_device \
+		/sys/kernel/tracing/events/dlm_device; do
 		[ ! -e "$path" ] || fail "there still is $path"
 	done
 }
@@ -41,7 +42,8 @@ gone() {
 # load PREFIX - load it with these names of devices, and look for them
 load() {
 	insmod ./dlm_device.ko "prefix=$1" || fail "it cannot be loaded with prefix=$1"
-	for path in "/dev/$1-control" "/dev/$1-monitor" "/sys/kernel/debug/$1"; do
+	for path in "/dev/$1-control" "/dev/$1-monitor" "/sys/kernel/debug/$1" \
+		/sys/kernel/tracing/events/dlm_device; do
 		[ -e "$path" ] || fail "there is no $path"
 	done
 	[ "$(cat /sys/module/dlm_device/parameters/prefix)" = "$1" ] || fail "the parameter is not shown"
@@ -50,7 +52,7 @@ load() {
 
 # Each of the two works, also while the other is at it.
 both_work() {
-	for program in granting lockspaces; do
+	for program in granting lockspaces tracing; do
 		DLM_REFERENCE=1 "./$program" >theirs &
 		DLM_PREFIX=mine "./$program" >ours || fail "$(grep -v '^ok' ours)"
 		wait $! || fail "$(grep -v '^ok' theirs)"
@@ -78,7 +80,9 @@ theirs)
 	both_work
 	rmmod dlm_device
 	gone mine
-	DLM_REFERENCE=1 ./granting >theirs || fail "$(grep -v '^ok' theirs)"
+	for program in granting tracing; do
+		DLM_REFERENCE=1 "./$program" >theirs || fail "$(grep -v '^ok' theirs)"
+	done
 	;;
 ours)
 	modprobe configfs

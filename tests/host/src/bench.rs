@@ -62,15 +62,21 @@ impl Owner for Arc<Queue> {
         self.records(|records| records.open(change, occasion, value))
     }
 
-    fn answer(&self, change: Change<'_>, completion: Completion<'_>) -> Result<Ticket> {
+    fn answer<'n>(
+        &self,
+        change: Change<'_>,
+        completion: Completion<'_>,
+        _: impl FnOnce() -> &'n [u8],
+    ) -> Result<Ticket> {
         self.records(|records| records.answer(change, completion))
     }
 
-    fn conclude(
+    fn conclude<'n>(
         &self,
         ticket: Ticket,
         change: Change<'_>,
         completion: Completion<'_>,
+        _: impl FnOnce() -> &'n [u8],
     ) -> Result<Ticket> {
         self.records(|records| records.conclude(ticket, change, completion))
     }
@@ -89,12 +95,23 @@ impl Owner for Arc<Queue> {
         self.records(|records| records.acknowledge(ticket, id));
     }
 
-    fn complete(&self, ticket: Ticket, completion: Completion<'_>) -> bool {
+    fn complete<'n>(
+        &self,
+        ticket: Ticket,
+        completion: Completion<'_>,
+        _: impl FnOnce() -> &'n [u8],
+    ) -> bool {
         self.records(|records| records.complete(ticket, completion));
         false
     }
 
-    fn block(&self, ticket: Ticket, id: LockId, mode: terms::Mode) -> bool {
+    fn block<'n>(
+        &self,
+        ticket: Ticket,
+        id: LockId,
+        mode: terms::Mode,
+        _: impl FnOnce() -> &'n [u8],
+    ) -> bool {
         self.records(|records| records.block(ticket, id, mode));
         false
     }

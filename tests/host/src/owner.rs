@@ -71,6 +71,8 @@ pub(crate) struct Desk {
     stirred: BTreeSet<usize>,
     /// Who was woken, as often as they were.
     pub(crate) woken: Vec<usize>,
+    /// The names that locks were told with, until their last record.
+    pub(crate) names: HashMap<LockId, Vec<u8>>,
     /// What each client's program reads.
     readers: HashMap<usize, Reader>,
     /// Breaches of the protocol.
@@ -117,6 +119,16 @@ impl Desk {
     fn expect(&mut self, right: bool, what: &str) {
         if !right {
             self.faults.push(what.to_string());
+        }
+    }
+
+    /// Something is told of a lock with this name.
+    fn name(&mut self, id: LockId, name: &[u8], last: bool) {
+        let known = self.names.entry(id).or_insert_with(|| name.to_vec());
+        let same = known == name;
+        self.expect(same, "a lock with two names");
+        if last {
+            self.names.remove(&id);
         }
     }
 
@@ -202,9 +214,15 @@ impl Owner for Client {
         }
     }
 
-    fn answer(&self, user: u32, completion: Completion<'_>) -> Result<Ticket> {
+    fn answer<'n>(
+        &self,
+        user: u32,
+        completion: Completion<'_>,
+        name: impl FnOnce() -> &'n [u8],
+    ) -> Result<Ticket> {
         KBox::new((), GFP_KERNEL)?;
         let mut desk = self.desk.borrow_mut();
+        desk.name(completion.id, name(), completion.last);
         let record = (!completion.silent).then(|| self.record(user, &completion));
         let gift = gift_of(user, false);
         let change = gift.change();
@@ -220,9 +238,16 @@ impl Owner for Client {
         }))
     }
 
-    fn conclude(&self, ticket: Ticket, user: u32, completion: Completion<'_>) -> Result<Ticket> {
+    fn conclude<'n>(
+        &self,
+        ticket: Ticket,
+        user: u32,
+        completion: Completion<'_>,
+        name: impl FnOnce() -> &'n [u8],
+    ) -> Result<Ticket> {
         KBox::new((), GFP_KERNEL)?;
         let mut desk = self.desk.borrow_mut();
+        desk.name(completion.id, name(), completion.last);
         let Some(inner) = desk.entry(ticket, self.number).map(|entry| entry.ticket) else {
             return Ok(ticket);
         };
@@ -262,8 +287,14 @@ impl Owner for Client {
         desk.reader(self.number).acknowledge(inner, id);
     }
 
-    fn complete(&self, ticket: Ticket, completion: Completion<'_>) -> bool {
+    fn complete<'n>(
+        &self,
+        ticket: Ticket,
+        completion: Completion<'_>,
+        name: impl FnOnce() -> &'n [u8],
+    ) -> bool {
         let mut desk = self.desk.borrow_mut();
+        desk.name(completion.id, name(), completion.last);
         let Some(entry) = desk.entry(ticket, self.number) else {
             return false;
         };
@@ -281,8 +312,15 @@ impl Owner for Client {
         desk.stir(self.number, user)
     }
 
-    fn block(&self, ticket: Ticket, id: LockId, mode: Mode) -> bool {
+    fn block<'n>(
+        &self,
+        ticket: Ticket,
+        id: LockId,
+        mode: Mode,
+        name: impl FnOnce() -> &'n [u8],
+    ) -> bool {
         let mut desk = self.desk.borrow_mut();
+        desk.name(id, name(), false);
         let Some(entry) = desk.entry(ticket, self.number) else {
             return false;
         };

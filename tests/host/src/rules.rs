@@ -91,7 +91,9 @@ impl Bench {
 
     fn request_name(&mut self, name: &[u8], mode: Mode, flags: Flags) -> Result {
         let ask = Bench::ask(mode, flags);
+        let next = self.table.next_id()?;
         let (id, _) = self.table.request(self.client, 7, name, ask, 0)?;
+        assert_eq!(next, id);
         self.ids.push(id);
         Ok(())
     }
@@ -158,6 +160,17 @@ impl Bench {
             Record::Gone { .. } => "gone".to_string(),
         });
         words.collect::<Vec<_>>().join(", ")
+    }
+
+    /// The names that locks were told with which have more to tell.
+    fn names(&self) -> String {
+        let desk = self.desk.borrow();
+        let name = |(number, id)| {
+            let name = String::from_utf8_lossy(desk.names.get(id)?);
+            Some(format!("{} {name}", char::from(b'a' + number as u8)))
+        };
+        let names = self.ids.iter().enumerate().filter_map(name);
+        names.collect::<Vec<_>>().join(", ")
     }
 
     /// The value and the status flags of the completion that was just told.
@@ -552,6 +565,27 @@ fn names_are_binary_and_up_to_64_bytes() {
 
 /// Of slots that are in use unless the lockspace is large.
 const USUAL_GENERATIONS: usize = 2048;
+
+#[test]
+fn what_is_told_comes_with_the_name() {
+    let mut bench = Bench::new();
+    for name in [b"first".as_slice(), b"second"] {
+        bench.request_name(name, Ex, NO).unwrap();
+        bench.request_name(name, Pr, NO).unwrap();
+    }
+    assert_eq!(bench.names(), "a first, c second");
+    assert_eq!(bench.heard(), "a 0, a<Pr, c 0, c<Pr");
+    bench.unlock('a', NO).unwrap();
+    assert_eq!(bench.names(), "b first, c second");
+    bench.convert('c', Nl, NO).unwrap();
+    bench.convert('c', Ex, NO).unwrap();
+    assert_eq!(bench.names(), "b first, c second, d second");
+    bench.unlock('d', NO).unwrap();
+    bench.request_name(b"second", Cr, Flags::NOQUEUE).unwrap();
+    assert_eq!(bench.names(), "b first, c second");
+    assert_eq!(bench.table.name_of(bench.id('c')), Ok(b"second".as_slice()));
+    assert_eq!(bench.table.name_of(bench.id('d')), Err(ENOENT));
+}
 
 #[test]
 fn ids_lead_back_to_their_slots() {

@@ -49,11 +49,11 @@ impl Owner for Nobody {
 
     fn acknowledge(&self, _: Ticket, _: LockId) {}
 
-    fn complete(&self, _: Ticket, _: Completion<'_>) -> bool {
+    fn complete<'n>(&self, _: Ticket, _: Completion<'_>, _: impl FnOnce() -> &'n [u8]) -> bool {
         true
     }
 
-    fn block(&self, _: Ticket, _: LockId, _: Mode) -> bool {
+    fn block<'n>(&self, _: Ticket, _: LockId, _: Mode, _: impl FnOnce() -> &'n [u8]) -> bool {
         true
     }
 
