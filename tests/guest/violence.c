@@ -39,7 +39,7 @@ static const char *const space_name[SPACES] = { "kept", "doomed" };
 
 static struct shared {
 	long wanted;
-	atomic_long done, grants, refusals, cancellations, adoptions, hangups;
+	atomic_long done, grants, refusals, cancellations, adoptions, cut_off, hangups;
 	/* No new requests. */
 	atomic_bool stop;
 	atomic_bool blamed;
@@ -304,6 +304,11 @@ static void completed(struct lock *lock, const struct dlm_lksb *result)
 	if (!lock->pending)
 		blame("process %d: lock %x got a completion (%d) that it did not wait for", self, lock->id, status);
 	lock->pending = false;
+	if (status == -ENODEV && lock->session->space == DOOMED) {
+		atomic_fetch_add(&shared->cut_off, 1);
+		forget(lock);
+		return;
+	}
 	if (!status) {
 		granted(lock, result->sb_flags & DLM_SBF_ALTMODE);
 		return;
@@ -947,9 +952,9 @@ int main(int argc, char **argv)
 	ksft_test_result(all_ended_well(), "no incompatible modes were held at once, each request had one completion\n");
 	if (shared->blamed)
 		ksft_print_msg("%s\n", shared->blame);
-	ksft_print_msg("%ld operations, %ld grants, %ld refusals, %ld cancellations, %ld adoptions, %ld hangups, "
+	ksft_print_msg("%ld operations, %ld grants, %ld refusals, %ld cancellations, %ld adoptions, %ld cut off, %ld hangups, "
 		       "%d kills, %d forced removals, %d refused unloads\n", shared->done, shared->grants,
-		       shared->refusals, shared->cancellations, shared->adoptions, shared->hangups, kills, removals,
+		       shared->refusals, shared->cancellations, shared->adoptions, shared->cut_off, shared->hangups, kills, removals,
 		       refused_unloads);
 
 	ksft_test_result(!patiently(remove_kept) && !patiently(remove_doomed) && !patiently(remove_shared),
