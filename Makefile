@@ -5,10 +5,10 @@
 # the kernel's own build reads Kbuild, not this file.
 
 .DEFAULT_GOAL := module
-.PHONY: module demo test oracle bench shell vm clean help
+.PHONY: module demo unit test oracle bench shell vm clean help
 
 # What these variables say goes on as typed: no $ in it means anything to make.
-given := RUN DIR MODULE MODARGS CPUS MEM ICOUNT ACCEL TIMEOUT PACKAGES KERNEL KVER KDIR ONLY TEST VIOLENCE LOADS N SEED QUICK
+given := RUN DIR MODULE MODARGS CPUS MEM ICOUNT ACCEL TIMEOUT PACKAGES KERNEL KVER KDIR ONLY TEST T VIOLENCE LOADS N SEED QUICK
 define as_typed
 override $(1) := $$(value $(1))
 export $(1)
@@ -23,6 +23,9 @@ module:
 
 demo:
 	@tests/demo/run
+
+unit:
+	@tests/host/run
 
 test:
 	@tests/run

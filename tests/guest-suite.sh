@@ -62,31 +62,76 @@ follow() {
 	fi
 }
 
-suite_guest() {
-	local bin=$out/guest/bin left rc chosen name rest
-	rm -rf "$out/guest"
-	mkdir -p "$bin"
-	if [ "${MODULE:-dlm_device}" = dlm_device ] && ! "$here/module"; then
-		failure "there is no module to test"
-		return
-	fi
-	if ! in_root -- make -j2 -C "$top/tests/guest" OUT="$bin" KSRC=/kernel VIOLENCE="${VIOLENCE:-$violence}" LOADS="${LOADS:-$loads}" >"$out/guest/build.log" 2>&1 </dev/null; then
-		failure "the guest's programs do not build"
-		tail -n 30 "$out/guest/build.log" | sed 's/^/    | /'
-		echo "    The whole log: $out/guest/build.log"
-		return
-	fi
-	grep -vE '^ *(#|$)' "$bin/run.list" >"$out/guest/next"
-	if [ -n "${TEST:-}" ]; then
-		chosen=$(mktemp)
-		while read -r name rest; do
-			case " $TEST " in *" $name "*) echo "$name $rest" ;; esac
-		done <"$out/guest/next" >"$chosen"
-		[ -s "$chosen" ] || say "error: TEST=$TEST: there is no such program; there are: $(cut -d' ' -f1 "$out/guest/next" | xargs)"
-		mv "$chosen" "$out/guest/next"
-	fi
-	cp "$top/tests/guest/run-tests" "$here/complaints.patterns" "$here/full-cgroups.awk" "$bin/"
+# make_programs TARGET... - of what tests/guest/Makefile builds
+make_programs() {
+	local log=$out/guest/build.log
+	in_root -- make -j2 -C "$top/tests/guest" OUT="$bin" KSRC=/kernel VIOLENCE="${VIOLENCE:-$violence}" \
+		LOADS="${LOADS:-$loads}" "$@" >>"$log" 2>&1 </dev/null && return
+	failure "the guest's programs do not build"
+	tail -n 30 "$log" | sed 's/^/    | /'
+	echo "    The whole log: $log"
+	return 1
+}
 
+# cases_of PROGRAM - the names of its cases, as the harness lists them: behind fixture and variant,
+# which stand alone in lines that end with a space.
+cases_of() {
+	in_root -- timeout 10 "$bin/$1" -l 2>&1 </dev/null |
+		awk '/^# FIXTURE / { listing = 1; next } listing && !/^-/ && !/ $/ { print $NF }'
+}
+
+# is_there WORD - whether this word of TEST names a program, or as PROGRAM:CASE a case of one
+is_there() {
+	local program=${1%%:*} cases
+	if ! grep -q "^$program " "$bin/run.list"; then
+		failure "TEST=$1: there is no such program; there are: $(cut -d' ' -f1 "$bin/run.list" | xargs)"
+		return 1
+	fi
+	make_programs "$bin/$program" || return 1
+	[ "$1" != "$program" ] || return 0
+	cases=$(cases_of "$program") || true
+	if [ -z "$cases" ]; then
+		failure "TEST=$1: $program is one test, it has no cases"
+		return 1
+	elif ! grep -qxF -- "${1#*:}" <<<"$cases"; then
+		failure "TEST=$1: $program has no such case; it has: $(xargs <<<"$cases")"
+		return 1
+	fi
+}
+
+# chosen - of the programs listed on standard input those that TEST names; the harness is told the
+# cases to run.
+chosen() {
+	local name command word is_chosen
+	while read -r name command; do
+		is_chosen=
+		for word in $TEST; do
+			case $word in
+			"$name") is_chosen=yes ;;
+			"$name":*) is_chosen=yes command+=" -t ${word#*:}" ;;
+			esac
+		done
+		[ -z "$is_chosen" ] || echo "$name $command"
+	done
+}
+
+# build_programs - and list in next what is to be run
+build_programs() {
+	local word
+	make_programs "$bin/run.list" || return 1
+	if [ -z "${TEST:-}" ]; then
+		make_programs all || return 1
+		cp "$bin/run.list" "$out/guest/next"
+	else
+		for word in $TEST; do is_there "$word" || return 1; done
+		chosen <"$bin/run.list" >"$out/guest/next"
+	fi
+}
+
+# Runs what next lists, in as many guests as it takes.
+run_programs() {
+	local left rc before_vm
+	cp "$top/tests/guest/run-tests" "$here/complaints.patterns" "$here/full-cgroups.awk" "$bin/"
 	while [ -s "$out/guest/next" ]; do
 		left=$(wc -l <"$out/guest/next")
 		cp "$out/guest/next" "$bin/todo"
@@ -104,4 +149,16 @@ suite_guest() {
 			break
 		fi
 	done
+}
+
+suite_guest() {
+	local bin=$out/guest/bin
+	rm -rf "$out/guest"
+	mkdir -p "$bin"
+	build_programs || return 0
+	if [ "${MODULE:-dlm_device}" = dlm_device ] && ! "$here/module"; then
+		failure "there is no module to test"
+		return
+	fi
+	run_programs
 }
