@@ -2,8 +2,8 @@
 
 //! The queue of an open file: its records, waited and polled for, and read one by one.
 //!
-//! What the records are and in which order they come is the part of `records`. A [`Queue`] guards
-//! them, and wakes who waits for them.
+//! What the records are and in which order they come is the part of `records`; `names` is for those
+//! who trace. A [`Queue`] guards them, and wakes who waits for them.
 //!
 //! Locking: one mutex guards all of a queue. It is taken under a shard's lock, never the other way
 //! round, and while it is held the user's memory is touched only if that is there at once. Else a
@@ -19,13 +19,17 @@
 //! first. Then every read is `ENODEV`. Programs that ignore that and read again, as libdlm's receiving
 //! thread does, would keep a processor busy, so from the [`PROMPT_ENDS`]th on it takes a while.
 
+mod names;
 pub(crate) mod records;
 
-use self::records::{
-    Delivery,
-    Entry,
-    Records,
-    Taken, //
+use self::{
+    names::Names,
+    records::{
+        Delivery,
+        Entry,
+        Records,
+        Taken, //
+    },
 };
 use crate::{
     engine::{
@@ -40,14 +44,11 @@ use crate::{
         on_request,
         pause,
         rest,
+        trace,
         Destination,
         Patience, //
     },
     terms::Mode,
-    tracing::{
-        self,
-        Names, //
-    },
     wire::{
         Change,
         Dialect,
@@ -106,7 +107,7 @@ impl Inner {
     fn take(&mut self, destination: &mut impl Destination) -> Result<Option<Taken>> {
         let width = self.dialect.width();
         let room = destination.len();
-        if tracing::is_on() {
+        if trace::is_on() {
             self.trace_first(room, width);
         }
         self.records
@@ -124,7 +125,7 @@ impl Inner {
     /// A record has been lined up, about the lock of this id, on a resource of this name.
     #[inline(always)]
     fn lined_up<'n>(&mut self, id: LockId, name: impl FnOnce() -> &'n [u8]) {
-        if tracing::is_on() {
+        if trace::is_on() {
             self.names.keep(self.records.last(), id, name());
         }
     }

@@ -25,7 +25,6 @@ mod lockspace;
 mod lockspace_device;
 mod storage;
 mod terms;
-mod tracing;
 mod wire;
 
 use crate::{

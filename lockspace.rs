@@ -3,8 +3,8 @@
 //! Lockspaces, their life, and the engine behind each.
 //!
 //! A [`Lockspace`] has locks, kept by its [`Engine`], and open files, each an owner of locks
-//! ([`OpenFile`]), known to it as a `member`. `registry` has all lockspaces; `survey` goes through
-//! what there is while it is in use.
+//! ([`OpenFile`]), known to it as a `member`; `operation` is for those who trace what it asks.
+//! `registry` has all lockspaces; `survey` goes through what there is while it is in use.
 //!
 //! Lock order: the registry, a lockspace's `ending`, a shard or `files`, a record queue. `open`
 //! takes `files`, and if it fails late what a close takes, but never the registry's lock: so devices
@@ -19,6 +19,7 @@
 mod local;
 mod member;
 mod open_file;
+mod operation;
 mod registry;
 mod survey;
 

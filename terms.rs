@@ -14,6 +14,29 @@ pub(crate) const VALUE_LEN: usize = 32;
 /// Longest resource name, in bytes (`DLM_RESNAME_MAXLEN`). Names are binary.
 pub(crate) const NAME_MAX: usize = 64;
 
+/// A copy of a resource's name, which outlives the resource.
+pub(crate) struct NameCopy {
+    length: usize,
+    bytes: [u8; NAME_MAX],
+}
+
+impl NameCopy {
+    pub(crate) fn new(name: &[u8]) -> Self {
+        let mut copy = NameCopy {
+            length: name.len(),
+            bytes: [0; NAME_MAX],
+        };
+        for (to, from) in copy.bytes.iter_mut().zip(name) {
+            *to = *from;
+        }
+        copy
+    }
+
+    pub(crate) fn get(&self) -> &[u8] {
+        self.bytes.get(..self.length).unwrap_or_default()
+    }
+}
+
 /// The content of a value block.
 pub(crate) type Value = [u8; VALUE_LEN];
 

@@ -12,6 +12,7 @@ use crate::{
         pause,
         prefix,
         retry_with_memory,
+        trace,
         Destination,
         Device,
         Folder,
@@ -34,7 +35,6 @@ use crate::{
     read_request,
     string,
     terms::Reply,
-    tracing,
     wire::{
         self,
         Dialect,
@@ -174,7 +174,7 @@ impl Device for LockspaceDevice {
             device.file.queue().note_dialect(dialect);
             dialect.check_length(bytes)?;
         }
-        if tracing::is_on() {
+        if trace::is_on() {
             return device.carry_out_retrying(bytes, dialect, false);
         }
         match device.carry_out::<false>(bytes, dialect, false) {
@@ -254,7 +254,7 @@ impl LockspaceDevice {
     /// The same as [`Self::carry_out`], not inlined.
     #[inline(never)]
     fn carry_out_apart(&self, bytes: &[u8], dialect: Dialect, in_series: bool) -> Result<usize> {
-        if tracing::is_on() {
+        if trace::is_on() {
             return self.carry_out_traced(bytes, dialect, in_series);
         }
         self.carry_out::<false>(bytes, dialect, in_series)

@@ -8,6 +8,10 @@ use super::{
         BATCH, //
     },
     member::Member,
+    operation::{
+        Kind,
+        Operation, //
+    },
     Life,
     Lockspace, //
 };
@@ -33,10 +37,6 @@ use crate::{
         Mode,
         Reply,
         Value, //
-    },
-    tracing::{
-        Kind,
-        Operation, //
     },
     wire::{
         Change,

@@ -1,14 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What tracepoints tell, when there is somebody who traces: of operations when they begin and when
-//! they end, of records when they are read, as fs/dlm does.
+//! Operations as fs/dlm shows them to those who trace: when they begin, and when they end.
 //!
-//! All that is done here is done by those who are traced; who is not asks [`is_on`] and goes on.
-
-pub(crate) use crate::kernel_edge::trace::is_on;
+//! All that is done here is done by those who are traced; who is not asks
+//! [`is_on`](trace::is_on) and goes on.
 
 use crate::{
-    callbacks::records::Entry,
     engine::{
         LockId,
         Outcome, //
@@ -17,53 +14,19 @@ use crate::{
         self,
         Lock, //
     },
-    storage::slab::at_once,
     terms::{
         Flags,
         Mode,
+        NameCopy,
         Status,
-        StatusFlags,
-        NAME_MAX, //
-    },
-    wire::{
-        News,
-        Record, //
+        StatusFlags, //
     },
 };
-use kernel::{
-    prelude::*,
-    rbtree::{
-        RBTree,
-        RBTreeNode, //
-    },
-};
-
-/// A copy of a resource's name, which outlives that.
-struct Name {
-    length: usize,
-    bytes: [u8; NAME_MAX],
-}
-
-impl Name {
-    fn new(name: &[u8]) -> Self {
-        let mut copy = Name {
-            length: name.len(),
-            bytes: [0; NAME_MAX],
-        };
-        for (to, from) in copy.bytes.iter_mut().zip(name) {
-            *to = *from;
-        }
-        copy
-    }
-
-    fn get(&self) -> &[u8] {
-        self.bytes.get(..self.length).unwrap_or_default()
-    }
-}
+use kernel::prelude::*;
 
 /// What kind of operation it is.
 #[derive(Clone, Copy)]
-pub(crate) enum Kind {
+pub(super) enum Kind {
     /// A new lock or a conversion. The mode is `None` if the program gave none that there is.
     Lock(Option<Mode>),
     /// An unlock or a cancel.
@@ -71,7 +34,7 @@ pub(crate) enum Kind {
 }
 
 /// What an operation returns.
-pub(crate) trait Answer: Copy {
+pub(super) trait Answer: Copy {
     /// Whether it is all that the program hears of the operation's end.
     fn is_all(self) -> bool;
 }
@@ -95,10 +58,10 @@ impl Answer for (LockId, Outcome) {
 }
 
 /// An operation that is traced, and has not ended.
-pub(crate) struct Operation {
+pub(super) struct Operation {
     lockspace: u32,
     id: LockId,
-    name: Name,
+    name: NameCopy,
     kind: Kind,
     flags: Flags,
 }
@@ -107,7 +70,7 @@ impl Operation {
     /// Begins one on the lock of that id, on the resource of that name, in the lockspace whose device
     /// has that minor number.
     #[cold]
-    pub(crate) fn start(
+    pub(super) fn start(
         lockspace: u32,
         id: LockId,
         name: &[u8],
@@ -117,7 +80,7 @@ impl Operation {
         let operation = Operation {
             lockspace,
             id,
-            name: Name::new(name),
+            name: NameCopy::new(name),
             kind,
             flags,
         };
@@ -131,7 +94,7 @@ impl Operation {
 
     /// Ends one, if it is traced; the locked table is let go of before.
     #[inline(always)]
-    pub(crate) fn end<T, R: Answer>(
+    pub(super) fn end<T, R: Answer>(
         operation: Option<Operation>,
         table: T,
         result: Result<R>,
@@ -175,64 +138,4 @@ impl Operation {
 /// `DLM_LOCK_*`.
 fn number(mode: Option<Mode>) -> i32 {
     mode.map_or(-1, |mode| mode as i32)
-}
-
-/// The names of the resources that the untold records of a file are about: a record has none, and
-/// its lock may be gone before it is read.
-pub(crate) struct Names {
-    lockspace: u32,
-    kept: RBTree<Entry, (LockId, Name)>,
-}
-
-/// So many names are given up in one go.
-const BATCH: usize = 64;
-
-impl Names {
-    /// Of a file of the lockspace whose device has this minor number.
-    pub(crate) fn new(lockspace: u32) -> Self {
-        Names {
-            lockspace,
-            kept: RBTree::new(),
-        }
-    }
-
-    /// Keeps the name for a record that has been lined up. Without memory it does not.
-    #[cold]
-    pub(crate) fn keep(&mut self, entry: Entry, id: LockId, name: &[u8]) {
-        if let Ok(node) = RBTreeNode::new(entry, (id, Name::new(name)), at_once()) {
-            self.kept.insert(node);
-        }
-    }
-
-    /// The program reads a record. It is shown without a name if it was lined up before somebody traced,
-    /// or was shown before and could not be read; a name that is still there from then is that of its own
-    /// lock only.
-    pub(crate) fn tell(&mut self, entry: Entry, record: &Record<'_>) {
-        let kept = self.kept.remove(&entry);
-        let name = match &kept {
-            Some((id, name)) if *id == record.id => name.get(),
-            _ => &[],
-        };
-        let lock = Lock {
-            lockspace: self.lockspace,
-            id: record.id,
-            name,
-        };
-        match record.news {
-            News::Completion { status, flags, .. } => trace::ast(lock, flags.0, status.number()),
-            News::Blocking { mode, .. } => trace::bast(lock, mode as i32),
-            News::Acknowledgement => {}
-        }
-    }
-
-    /// Nothing is to be told any more: gives up names, some at a time, until it returns false.
-    pub(crate) fn dismantle(&mut self) -> bool {
-        for _ in 0..BATCH {
-            match self.kept.cursor_front_mut() {
-                Some(first) => drop(first.remove_current()),
-                None => return false,
-            }
-        }
-        true
-    }
 }
