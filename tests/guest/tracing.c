@@ -635,8 +635,7 @@ TEST_F_TIMEOUT(tracing, on_and_off, 180)
 	for (int i = 0; i < PROCESSES; i++)
 		ASSERT_EQ(0, expect_child(children[i]));
 	for (size_t i = 0; i < ARRAY_SIZE(events) - 1; i++) {
-		EXPECT_NE(NULL, strstr(content(instance("trace")), events[i]))
-			TH_LOG("no %s", events[i]);
+		EXPECT_NE(NULL, strstr(content(instance("trace")), events[i])) TH_LOG("no %s", events[i]);
 	}
 	forget();
 }
