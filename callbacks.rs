@@ -16,7 +16,8 @@
 //! is in [`Queue::read`]. Whoever leaves records behind there wakes the next.
 //!
 //! The end: once the lockspace has been removed nothing more is told, but what was told before is read
-//! first. Then every read is `ENODEV`. Programs that ignore that and read again, as libdlm's receiving
+//! first. Then every read is `ENODEV`; but a record that one reader has taken out and cannot copy may
+//! come back after others have heard that. Programs that ignore that and read again, as libdlm's receiving
 //! thread does, would keep a processor busy, so from the [`PROMPT_ENDS`]th on it takes a while.
 
 mod names;
@@ -40,7 +41,6 @@ use crate::{
         Ticket, //
     },
     kernel_edge::{
-        is_dying,
         on_request,
         pause,
         rest,
@@ -282,15 +282,14 @@ impl Queue {
         (inner, Err(EFAULT))
     }
 
-    /// Waits for records; `ERESTARTSYS` if there is nothing but a signal. Who has been killed leaves
-    /// them to others.
+    /// Waits for records. `ERESTARTSYS` for a signal, also if there is a record by now: whoever is
+    /// interrupted may be about to die, or to be stopped, and others may be waiting for it.
     #[cold]
     fn sleep(&self, inner: &mut Guard<'_, Inner, MutexBackend>) -> Result {
         self.change_waiting(|waiting| waiting.wrapping_add(1));
         let interrupted = self.readers.wait_interruptible(inner);
         self.change_waiting(|waiting| waiting.wrapping_sub(1));
-        let anything_new = !inner.records.is_empty() || inner.hung_up;
-        if interrupted && (!anything_new || is_dying()) {
+        if interrupted {
             return Err(ERESTARTSYS);
         }
         Ok(())

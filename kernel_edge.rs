@@ -42,7 +42,6 @@ pub(crate) use self::{
         Source, //
     },
     pacing::{
-        is_dying,
         pause,
         reschedule,
         rest, //

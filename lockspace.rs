@@ -57,7 +57,8 @@ use crate::{
         check_reserve,
         coarse_time,
         may_log,
-        on_request, //
+        on_request,
+        reschedule, //
     },
 };
 use kernel::{
@@ -179,11 +180,13 @@ impl Lockspace {
     /// whom there are so many. No lock may be held.
     fn cut_off(&self) -> (CutOff, usize) {
         let cut_off = self.local().cut_off();
-        let files = self.files.lock();
-        let mut count = 0;
-        for member in files.values() {
+        let (mut count, mut next) = (0, 0);
+        // Nobody opens another one any more.
+        while let Some(member) = self.member_from(next) {
+            next = member.number() + 1;
             member.queue.hang_up();
             count += 1;
+            reschedule();
         }
         (cut_off, count)
     }

@@ -9,7 +9,7 @@ use kernel::{
 
 /// Whether the calling thread has been killed, and will end as soon as it has left the kernel.
 #[inline(always)]
-pub(crate) fn is_dying() -> bool {
+fn is_dying() -> bool {
     const KILLED: usize = 1 << (bindings::SIGKILL - 1);
     // SAFETY: The current task exists; its signals may change at any time, but are a word here.
     let pending = unsafe {
