@@ -223,7 +223,6 @@ mod tests {
         VALUE_LEN, //
     };
 
-    #[inline(always)]
     fn parse(bytes: &[u8]) -> Result<Request<'_>> {
         let widened = Box::leak(Box::new(Widened::new()));
         let dialect = Dialect::of(bytes)?;
@@ -315,7 +314,6 @@ mod tests {
         bytes
     }
 
-    #[inline(always)]
     fn put(bytes: &mut [u8], at: usize, what: &[u8]) {
         bytes[at..at + what.len()].copy_from_slice(what);
     }

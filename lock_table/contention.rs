@@ -37,6 +37,21 @@ fn out_of_turn(lock: &Lock, mut count: impl FnMut(Mode)) {
 }
 
 /// What a resource needs once somebody has been refused.
+///
+/// # Invariants
+///
+/// Whenever no operation is under way (`check_contention` in the host's tests looks, after every step of
+/// every random program):
+///
+/// - `converting_held`, `converting_for` and `waiting_for` count exactly the locks of their queues, by the
+///   mode that they hold or ask for.
+/// - `irregular` counts the converting locks with [`Marks::IRREGULAR`]. If it is 0, no converting lock has
+///   NOORDER, and none holds a mode that conflicts with what one ahead of it asks for: so only the head
+///   can be granted.
+/// - `unordered` counts, by mode, what waiting locks with NOORDER ask for, or would take instead.
+/// - `told` counts the granted locks of each mode by what they were told, and `untold_crossing` those
+///   without [`Marks::TOLD_CROSSING`]. A lock that has this mark is granted, and to put
+///   `last_crossing` of its mode to it again would change nothing.
 pub(super) struct Contention {
     pub(super) converting: List<ByQueue>,
     pub(super) waiting: List<ByQueue>,
@@ -55,7 +70,7 @@ pub(super) struct Contention {
     /// By the rule of PR and CW the holders of a mode are told again with every change, and
     /// nearly always it comes to nothing because it is what they heard last. So this remembers,
     /// for each mode, the demand that was last put to all its holders, and `untold_crossing` how many of
-    /// them would not be indifferent to hearing it again.
+    /// them it would mean something to, to be told it again.
     pub(super) last_crossing: [Option<Demand>; Mode::COUNT],
     pub(super) untold_crossing: ModeCounts,
 }
