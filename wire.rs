@@ -10,7 +10,7 @@
 
 // The paths are spelled out because the host's tests include this file from elsewhere.
 #[path = "wire/layout.rs"]
-mod layout;
+pub(crate) mod layout;
 #[path = "wire/record.rs"]
 mod record;
 #[path = "wire/request.rs"]
@@ -39,8 +39,6 @@ pub(crate) use self::{
     },
 };
 
-#[cfg(test)]
-pub(crate) use self::layout::Given;
 use self::layout::{
     Header,
     LockParams,
@@ -210,7 +208,10 @@ impl Header {
 #[cfg(test)]
 mod tests {
     use super::{
-        layout::command,
+        layout::{
+            command,
+            Given, //
+        },
         *, //
     };
     use crate::terms::{

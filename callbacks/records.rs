@@ -674,8 +674,8 @@ mod tests {
     use crate::{
         terms::VALUE_LEN,
         wire::{
-            record_min,
-            Given, //
+            layout::Given,
+            record_min, //
         },
     };
     use kernel::alloc::fail_after;

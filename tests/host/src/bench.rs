@@ -25,8 +25,8 @@ use crate::{
         VALUE_LEN, //
     },
     wire::{
+        layout::Given,
         Change,
-        Given,
         Record,
         Width, //
     },

@@ -19,9 +19,9 @@ use crate::{
         Value, //
     },
     wire::{
+        layout::Given,
         record_length,
         Change,
-        Given,
         News,
         Record,
         User,
