@@ -33,6 +33,8 @@ mod owner;
 #[cfg(test)]
 mod programs;
 #[cfg(test)]
+mod random;
+#[cfg(test)]
 mod reader;
 #[cfg(test)]
 mod rules;
