@@ -33,8 +33,6 @@ mod owner;
 #[cfg(test)]
 mod programs;
 #[cfg(test)]
-mod random;
-#[cfg(test)]
 mod reader;
 #[cfg(test)]
 mod rules;

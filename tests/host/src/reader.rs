@@ -386,11 +386,6 @@ impl Reader {
 mod tests {
     use super::*;
     use crate::{
-        random::{
-            fails,
-            try_programs,
-            Random, //
-        },
         terms::{
             Status,
             StatusFlags,
@@ -399,6 +394,12 @@ mod tests {
         wire::record_min, //
     };
     use kernel::alloc::fail_after;
+    use proptest::{
+        collection::vec,
+        option,
+        prelude::*,
+        sample::select, //
+    };
 
     /// What a step does to the lock that it picks; where the protocol does not allow it, nothing.
     #[derive(Clone, Copy, Debug)]
@@ -445,40 +446,41 @@ mod tests {
         memory: Option<usize>,
     }
 
-    fn step(random: &mut Random) -> Step {
-        let (last, value) = (random.percent(15), random.flag());
-        let occasion = random.one_of(&[
-            Occasion::Operation { waits: false },
-            Occasion::Operation { waits: true },
-            Occasion::UserSideOnly,
-        ]);
-        let mode = random.one_of(&Mode::ALL[1..]);
-        let room = random.one_of(&[usize::MAX, usize::MAX, record_min(Width::Bits64)]);
-        random.weighted(&[
-            (2, Step::Open(occasion)),
-            (5, Step::Convert { waits: value }),
-            (2, Step::Interrupt),
-            (2, Step::Answer { last, value }),
-            (4, Step::Conclude { last, value }),
-            (2, Step::Aside),
-            (9, Step::Complete { last, value }),
-            (9, Step::Block(mode)),
-            (1, Step::Close),
-            (9, Step::Take(room)),
-            (7, Step::Told),
-            (2, Step::Untold),
-        ])
-    }
-
-    fn act(random: &mut Random) -> Act {
-        Act {
-            step: step(random),
-            pick: random.below(1000),
-            value: random.flag(),
-            replaces: random.flag(),
-            at_once: random.flag(),
-            memory: random.percent(30).then(|| random.below(3)),
-        }
+    fn act() -> impl Strategy<Value = Act> {
+        let flag = any::<bool>;
+        let step = prop_oneof![
+            2 => select(vec![
+                Occasion::Operation { waits: false },
+                Occasion::Operation { waits: true },
+                Occasion::UserSideOnly,
+            ])
+            .prop_map(Step::Open),
+            5 => flag().prop_map(|waits| Step::Convert { waits }),
+            2 => Just(Step::Interrupt),
+            2 => (proptest::bool::weighted(0.15), flag())
+                .prop_map(|(last, value)| Step::Answer { last, value }),
+            4 => (proptest::bool::weighted(0.15), flag())
+                .prop_map(|(last, value)| Step::Conclude { last, value }),
+            2 => Just(Step::Aside),
+            9 => (proptest::bool::weighted(0.15), flag())
+                .prop_map(|(last, value)| Step::Complete { last, value }),
+            9 => select(&Mode::ALL[1..]).prop_map(Step::Block),
+            1 => Just(Step::Close),
+            9 => select(vec![usize::MAX, usize::MAX, record_min(Width::Bits64)]).prop_map(Step::Take),
+            7 => Just(Step::Told),
+            2 => Just(Step::Untold),
+        ];
+        let memory = option::weighted(0.3, 0..3usize);
+        (step, 0..1000usize, flag(), flag(), flag(), memory).prop_map(
+            |(step, pick, value, replaces, at_once, memory)| Act {
+                step,
+                pick,
+                value,
+                replaces,
+                at_once,
+                memory,
+            },
+        )
     }
 
     /// Where a lock stands in the protocol.
@@ -672,14 +674,14 @@ mod tests {
         }
     }
 
-    #[test]
-    fn records_are_those_of_a_plain_queue() {
-        let acts = |random: &mut Random| -> Vec<Act> {
-            let length = 1 + random.below(199);
-            (0..length).map(|_| act(random)).collect()
-        };
-        let run = |acts: &[Act]| Bench::default().run(acts);
-        let failure = |acts: &[Act]| fails(|| run(acts)).then(|| acts.to_vec());
-        try_programs(2_000, acts, failure, run);
+    proptest! {
+        #![proptest_config(ProptestConfig {
+            failure_persistence: None,
+            ..ProptestConfig::with_cases(2_000)
+        })]
+        #[test]
+        fn records_are_those_of_a_plain_queue(acts in vec(act(), 1..200)) {
+            Bench::default().run(&acts);
+        }
     }
 }
