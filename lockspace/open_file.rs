@@ -128,6 +128,7 @@ impl OpenFile {
     }
 
     /// Asks for another mode of a lock, anybody's: besides, `ENOENT` and `EBUSY`.
+    #[inline(always)]
     pub(crate) fn convert<const TRACED: bool>(
         &self,
         id: LockId,
