@@ -26,7 +26,8 @@ static const struct price {
 } prices[] = {
 	{ "dlm_device::Shard", 1, 0, 0 },
 	{ "dlm_device::Queue", 1, 1, 0 },
-	{ "dlm_device::readable", 0, 0, 1 },
+	{ "dlm_device::pollers", 0, 0, 1 },
+	{ "dlm_device::readers", 0, 0, 0 },
 };
 
 enum { SHARD, QUEUE, READABLE, OTHERS, COUNTS };
