@@ -30,7 +30,7 @@ static const struct price {
 	{ "dlm_device::readers", 0, 0, 0 },
 };
 
-enum { SHARD, QUEUE, READABLE, OTHERS, COUNTS };
+enum { SHARD, QUEUE, POLLERS, READERS, OTHERS, COUNTS };
 enum { TIMES = 500, WARM_UP = 20, NAMES = 16 };
 
 /* ---- What the kernel counted ----------------------------------------------------------------- */
